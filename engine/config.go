@@ -1,0 +1,145 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"dyno/engine/events"
+	"dyno/engine/ids"
+	"dyno/wal/vfs"
+)
+
+// Config is one node. The zero value of a field means the default it names;
+// DataDir is required. It is not changed after Open.
+type Config struct {
+	// DataDir is the formatted data directory; see Format.
+	DataDir string
+	// NodeID and ClusterID, where given, must match the data directory.
+	NodeID    ids.NodeID
+	ClusterID string
+
+	// Listen addresses, host:port; port 0 picks a free one. RaftAddr is for
+	// peers and stays unused while the cluster has one node.
+	KafkaAddr string // 127.0.0.1:9092
+	RaftAddr  string // 127.0.0.1:9192
+	AdminAddr string // 127.0.0.1:9292
+	// AdvertisedKafka is what clients are told to connect to: the address
+	// that KafkaAddr was bound to.
+	AdvertisedKafka string
+	Rack            string
+
+	WAL    WALConfig
+	Limits Limits
+	Topics TopicDefaults
+
+	// FS is the disk: vfs.OS().
+	FS vfs.FS
+	// Log hears what an operator should: slog.Default().
+	Log *slog.Logger
+	// Listener hears rare events beside the log; nil for nobody.
+	Listener events.Listener
+	// Now is the wall clock: time.Now.
+	Now func() time.Time
+}
+
+// WALConfig sizes the shared log.
+type WALConfig struct {
+	SegmentBytes int64 // 64 MiB
+	// BudgetBytes is how much the log may hold before its oldest segment is
+	// moved to per-partition files: 4 GiB.
+	BudgetBytes int64
+	// SpareSegments are kept zero-filled ahead of need: 2.
+	SpareSegments int
+	// TailBytes of the newest entries are kept in memory: 128 MiB.
+	TailBytes int64
+}
+
+// Limits bound what clients may make this node hold.
+type Limits struct {
+	RequestBytesMax int // one request frame: 100 MiB
+	ConnectionsMax  int // 10,000
+	// RetentionEvery is how often retention looks: 30 s.
+	RetentionEvery time.Duration
+}
+
+// TopicDefaults shape topics that do not say otherwise.
+type TopicDefaults struct {
+	NoAutoCreate bool  // refuse to make topics on Metadata requests
+	Partitions   int32 // 1
+	RF           int16 // 1
+}
+
+// Errors that Open and Format answer with; each text says what mends it.
+var (
+	ErrUnformatted = errors.New("data directory is not formatted")
+	ErrForeign     = errors.New("data directory belongs to another node or cluster")
+	ErrNewer       = errors.New("data directory was written by a newer dyno")
+	ErrWiped       = errors.New("data directory lost its log")
+	ErrFormatted   = errors.New("data directory is formatted already")
+	ErrConfig      = errors.New("bad configuration")
+	ErrNotReady    = errors.New("node is not ready")
+)
+
+func (c *Config) setDefaults() {
+	def := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	def(&c.KafkaAddr, "127.0.0.1:9092")
+	def(&c.RaftAddr, "127.0.0.1:9192")
+	def(&c.AdminAddr, "127.0.0.1:9292")
+	orDefault(&c.WAL.SegmentBytes, 64<<20)
+	orDefault(&c.WAL.BudgetBytes, 4<<30)
+	orDefault(&c.WAL.SpareSegments, 2)
+	orDefault(&c.WAL.TailBytes, 128<<20)
+	orDefault(&c.Limits.RequestBytesMax, 100<<20)
+	orDefault(&c.Limits.ConnectionsMax, 10_000)
+	orDefault(&c.Limits.RetentionEvery, 30*time.Second)
+	orDefault(&c.Topics.Partitions, 1)
+	orDefault(&c.Topics.RF, 1)
+	if c.FS == nil {
+		c.FS = vfs.OS()
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+}
+
+func orDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+func (c *Config) validate() error {
+	if c.DataDir == "" {
+		return fmt.Errorf("%w: no data directory", ErrConfig)
+	}
+	addrs := []struct{ name, addr string }{
+		{"kafka", c.KafkaAddr}, {"raft", c.RaftAddr}, {"admin", c.AdminAddr}, {"advertised", c.AdvertisedKafka},
+	}
+	for _, a := range addrs {
+		if a.addr == "" {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(a.addr); err != nil {
+			return fmt.Errorf("%w: %s address %q: want host:port", ErrConfig, a.name, a.addr)
+		}
+	}
+	if strings.ContainsAny(c.ClusterID, " \t\n/") {
+		return fmt.Errorf("%w: cluster id %q: no spaces or slashes", ErrConfig, c.ClusterID)
+	}
+	if c.WAL.BudgetBytes < 2*c.WAL.SegmentBytes {
+		return fmt.Errorf("%w: WAL budget %d is below two segments of %d bytes", ErrConfig, c.WAL.BudgetBytes, c.WAL.SegmentBytes)
+	}
+	return nil
+}

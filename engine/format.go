@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+
+	"dyno/engine/ids"
+	"dyno/wal"
+	"dyno/wal/vfs"
+)
+
+// formatVersion is the version of everything below a data directory.
+const formatVersion = 1
+
+const (
+	metaName = "meta.json"
+	walDir   = "wal"
+	storeDir = "partitions"
+	imageDir = "metadata"
+)
+
+// Meta says whose data directory this is. It is written once, by Format.
+type Meta struct {
+	Format    int        `json:"format"`
+	ClusterID string     `json:"cluster_id"`
+	NodeID    ids.NodeID `json:"node_id"`
+}
+
+// Format makes dir the data directory of one node of one cluster. It refuses a
+// directory that is formatted already (ErrFormatted) or holds anything else.
+// The log is made before meta.json names the directory formatted, so a crash
+// in between leaves a directory that can be formatted again.
+func Format(disk vfs.FS, dir, clusterID string, node ids.NodeID) error {
+	if clusterID == "" || node <= 0 {
+		return fmt.Errorf("%w: format needs a cluster id and a node id above 0", ErrConfig)
+	}
+	if err := disk.MkdirAll(dir); err != nil {
+		return fmt.Errorf("format %s: %w", dir, err)
+	}
+	lock, err := disk.Lock(path.Join(dir, "LOCK"))
+	if err != nil {
+		return fmt.Errorf("format %s: %w", dir, err)
+	}
+	defer lock.Close()
+	if m, err := readMeta(disk, dir); err == nil {
+		return fmt.Errorf("%w: %s is node %d of cluster %q; choose an empty directory, or delete this one first", ErrFormatted, dir, m.NodeID, m.ClusterID)
+	} else if !errors.Is(err, ErrUnformatted) {
+		return err
+	}
+	// Left over from a format that was cut off: nothing in it was ever served.
+	if err := disk.RemoveAll(path.Join(dir, walDir)); err != nil {
+		return fmt.Errorf("format %s: %w", dir, err)
+	}
+	for _, d := range []string{walDir, storeDir, imageDir} {
+		if err := disk.MkdirAll(path.Join(dir, d)); err != nil {
+			return fmt.Errorf("format %s: %w", dir, err)
+		}
+	}
+	log, err := wal.Open(wal.Options{FS: disk, Dir: path.Join(dir, walDir)})
+	if err != nil {
+		return fmt.Errorf("format %s: %w", dir, err)
+	}
+	if err := log.Close(); err != nil {
+		return fmt.Errorf("format %s: %w", dir, err)
+	}
+	b, err := json.MarshalIndent(Meta{Format: formatVersion, ClusterID: clusterID, NodeID: node}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("format %s: %w", dir, err)
+	}
+	return writeFile(disk, dir, metaName, append(b, '\n'))
+}
+
+// ReadMeta tells whose data directory dir is: ErrUnformatted, ErrNewer.
+func ReadMeta(disk vfs.FS, dir string) (Meta, error) { return readMeta(disk, dir) }
+
+func readMeta(disk vfs.FS, dir string) (Meta, error) {
+	var m Meta
+	b, err := readFile(disk, path.Join(dir, metaName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, fmt.Errorf("%w: run: dyno format --data %s --cluster-id ID --node-id N", ErrUnformatted, dir)
+	}
+	if err != nil {
+		return m, fmt.Errorf("read %s: %w", metaName, err)
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, fmt.Errorf("%w: %s in %s cannot be read: %v", ErrForeign, metaName, dir, err)
+	}
+	if m.Format > formatVersion {
+		return m, fmt.Errorf("%w: %s has format %d, this dyno knows %d; start the newer dyno", ErrNewer, dir, m.Format, formatVersion)
+	}
+	if m.Format < 1 || m.ClusterID == "" || m.NodeID <= 0 {
+		return m, fmt.Errorf("%w: %s in %s names no cluster and node", ErrForeign, metaName, dir)
+	}
+	return m, nil
+}
+
+// checkMeta compares the directory with what the configuration expects.
+func checkMeta(c *Config) (Meta, error) {
+	m, err := readMeta(c.FS, c.DataDir)
+	if err != nil {
+		return m, err
+	}
+	if c.ClusterID != "" && c.ClusterID != m.ClusterID {
+		return m, fmt.Errorf("%w: %s is of cluster %q, the configuration says %q; name the right --data, or format an empty one", ErrForeign, c.DataDir, m.ClusterID, c.ClusterID)
+	}
+	if c.NodeID != 0 && c.NodeID != m.NodeID {
+		return m, fmt.Errorf("%w: %s is of node %d, the configuration says %d; name the right --data, or format an empty one", ErrForeign, c.DataDir, m.NodeID, c.NodeID)
+	}
+	names, err := c.FS.List(path.Join(c.DataDir, walDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return m, fmt.Errorf("list log: %w", err)
+	}
+	segments := 0
+	for _, n := range names {
+		if n != "LOCK" {
+			segments++
+		}
+	}
+	if segments == 0 {
+		return m, fmt.Errorf("%w: %s was formatted, but its log is gone; restore it, or delete the directory and run dyno format with a new --node-id", ErrWiped, c.DataDir)
+	}
+	return m, nil
+}
+
+// readFile reads a whole small file.
+func readFile(disk vfs.FS, name string) ([]byte, error) {
+	size, err := disk.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := disk.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, size)
+	if _, err := f.ReadAt(b, 0); err != nil && size > 0 {
+		return nil, err
+	}
+	return b, nil
+}
+
+// writeFile replaces dir/name atomically and durably: a crash leaves the old
+// content or the new one.
+func writeFile(disk vfs.FS, dir, name string, b []byte) error {
+	tmp := path.Join(dir, name+".tmp")
+	if err := disk.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	f, err := disk.Create(tmp)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	_, err = f.WriteAt(b, 0)
+	if err == nil {
+		err = f.Datasync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = disk.Rename(tmp, path.Join(dir, name))
+	}
+	if err == nil {
+		err = disk.SyncDir(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
