@@ -1,0 +1,69 @@
+package record
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+)
+
+// Entry is one line of the index of results.
+type Entry struct {
+	ID   string
+	Path string
+	Run  *Run  // nil when Err is set
+	Err  error // the result cannot be read: another schema version, damage
+}
+
+// Name is the part of the id after the number.
+func (e Entry) Name() string {
+	_, name, _ := strings.Cut(e.ID, "-")
+	return name
+}
+
+// List reads every result below root, oldest first. A root that does not exist
+// has no results. Unreadable results are listed with their error; directories
+// without run.json (being written) are left out.
+func List(root string) ([]Entry, error) {
+	names, err := os.ReadDir(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list results: %w", err)
+	}
+	var entries []Entry
+	for _, n := range names {
+		if !n.IsDir() || !idForm.MatchString(n.Name()) {
+			continue
+		}
+		e := Entry{ID: n.Name(), Path: filepath.Join(root, n.Name())}
+		e.Run, e.Err = Open(e.Path)
+		if errors.Is(e.Err, ErrNotResult) {
+			continue
+		}
+		entries = append(entries, e)
+	}
+	sort.Slice(entries, func(i, j int) bool { return entries[i].ID < entries[j].ID })
+	return entries, nil
+}
+
+// Latest returns the newest readable result of that name that was taken on the
+// machine with that fingerprint and judged OK; nil where there is none.
+func Latest(root, name, fingerprint string) (*Entry, error) {
+	entries, err := List(root)
+	if err != nil {
+		return nil, err
+	}
+	for i := len(entries) - 1; i >= 0; i-- {
+		e := entries[i]
+		if e.Err == nil && e.Name() == name && e.Run.Verdict.Result == OK &&
+			e.Run.Environment.Fingerprint == fingerprint {
+			return &e, nil
+		}
+	}
+	return nil, nil
+}

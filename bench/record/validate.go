@@ -1,0 +1,168 @@
+package record
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var (
+	idForm   = regexp.MustCompile(`^\d{8}\.\d{2}-[a-z0-9][a-z0-9-]*$`)
+	nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
+	wordForm = regexp.MustCompile(`^\S+$`)
+	hashForm = regexp.MustCompile(`^([0-9a-f]{40}|unknown)$`)
+)
+
+// Validate checks the run against the schema. Error: ErrInvalid, naming the
+// first field that is wrong.
+func (r *Run) Validate() error {
+	for _, check := range []func() error{r.checkHead, r.checkUnits, r.checkArms, r.checkVerdict} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return checkPlaces("config", r.Config)
+}
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+func (r *Run) checkHead() error {
+	switch {
+	case r.Schema != Schema:
+		return fmt.Errorf("%w: %q", ErrSchema, r.Schema)
+	case !idForm.MatchString(r.ID):
+		return invalid("id %q is not YYYYMMDD.NN-name", r.ID)
+	case r.Kind != KindSuite && r.Kind != KindExperiment:
+		return invalid("kind %q", r.Kind)
+	case r.Question == "" || r.Expectation == "":
+		return invalid("question and expectation must be stated")
+	case r.Started.IsZero():
+		return invalid("started is missing")
+	case !finite(r.Seconds) || r.Seconds < 0:
+		return invalid("seconds %v", r.Seconds)
+	case !hashForm.MatchString(r.Commit.Hash):
+		return invalid("commit hash %q", r.Commit.Hash)
+	case len(r.Seeds) == 0:
+		return invalid("seeds are missing")
+	}
+	return r.Environment.check()
+}
+
+func (r *Run) checkUnits() error {
+	seen := map[string]bool{}
+	for _, u := range r.Units {
+		switch {
+		case !wordForm.MatchString(u.Name) || !wordForm.MatchString(u.Unit):
+			return invalid("unit %q of %q must be words without spaces", u.Unit, u.Name)
+		case seen[u.Name]:
+			return invalid("unit of %q declared twice", u.Name)
+		case !slices.Contains([]string{"", "higher", "lower"}, u.Better):
+			return invalid("unit of %q: better %q", u.Name, u.Better)
+		}
+		seen[u.Name] = true
+	}
+	return nil
+}
+
+func (r *Run) checkArms() error {
+	if len(r.Arms) == 0 {
+		return invalid("no arms")
+	}
+	seen := map[string]bool{}
+	for i := range r.Arms {
+		arm := &r.Arms[i]
+		if arm.Name == "" || strings.ContainsAny(arm.Name, " \t\n") || seen[arm.Name] {
+			return invalid("arm name %q is empty, has spaces or stands twice", arm.Name)
+		}
+		seen[arm.Name] = true
+		for key, value := range arm.Params {
+			if !nameForm.MatchString(key) || !wordForm.MatchString(value) || strings.Contains(value, "/") {
+				return invalid("arm %s: parameter %q=%q", arm.Name, key, value)
+			}
+		}
+		for _, rep := range arm.Repetitions {
+			if err := r.checkRepetition(arm.Name, rep); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Run) checkRepetition(arm string, rep Repetition) error {
+	switch {
+	case rep.Number < 1 || rep.Order < 1:
+		return invalid("arm %s: number %d, order %d must be from 1", arm, rep.Number, rep.Order)
+	case !slices.Contains([]string{OK, Failed, Invalid}, rep.Status):
+		return invalid("arm %s repetition %d: status %q", arm, rep.Number, rep.Status)
+	case (rep.Status == OK) != (rep.Problem == ""):
+		return invalid("arm %s repetition %d: status %q with problem %q", arm, rep.Number, rep.Status, rep.Problem)
+	case rep.Status == OK && len(rep.Values) == 0:
+		return invalid("arm %s repetition %d: ok without a value", arm, rep.Number)
+	case !finite(rep.Seconds) || rep.Seconds < 0:
+		return invalid("arm %s repetition %d: seconds %v", arm, rep.Number, rep.Seconds)
+	}
+	for name, v := range rep.Values {
+		if _, ok := r.Unit(name); !ok {
+			return invalid("arm %s repetition %d: %q has no declared unit", arm, rep.Number, name)
+		}
+		if !finite(v) {
+			return invalid("arm %s repetition %d: %s is %v", arm, rep.Number, name, v)
+		}
+	}
+	return nil
+}
+
+func (r *Run) checkVerdict() error {
+	results := []string{OK, Failed, Invalid, Unclear}
+	if !slices.Contains(results, r.Verdict.Result) || r.Verdict.Text == "" {
+		return invalid("verdict %q with text %q", r.Verdict.Result, r.Verdict.Text)
+	}
+	for _, t := range r.Verdict.Targets {
+		if !slices.Contains(results, t.Result) {
+			return invalid("target %s: result %q", t.Name, t.Result)
+		}
+		if _, ok := r.Unit(t.Measure); !ok {
+			return invalid("target %s: %q has no declared unit", t.Name, t.Measure)
+		}
+		if r.Arm(t.Arm) == nil || r.Arm(t.Against) == nil {
+			return invalid("target %s: arm %q or %q is not in the run", t.Name, t.Arm, t.Against)
+		}
+		for _, v := range []float64{t.AtLeast, t.Ratio, t.Low, t.High, t.Coverage} {
+			if !finite(v) {
+				return invalid("target %s: %v", t.Name, v)
+			}
+		}
+	}
+	return nil
+}
+
+// checkPlaces refuses absolute paths anywhere in a free-form value: a result is
+// public and must not say where it was made.
+func checkPlaces(where string, v any) error {
+	switch v := v.(type) {
+	case string:
+		if strings.HasPrefix(v, "/") {
+			return invalid("%s holds the absolute path %q", where, v)
+		}
+	case map[string]any:
+		for key, sub := range v {
+			if err := checkPlaces(where+"."+key, sub); err != nil {
+				return err
+			}
+		}
+	case []any:
+		for i, sub := range v {
+			if err := checkPlaces(fmt.Sprintf("%s[%d]", where, i), sub); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
