@@ -1,0 +1,63 @@
+package replica
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"dyno/engine/ids"
+)
+
+// Members is the membership of a group. Outgoing is not empty while a joint
+// change is under way.
+type Members struct {
+	Voters, Learners, Outgoing []ids.ReplicaID
+}
+
+// Members is the membership as of the applied index.
+func (r *Replica) Members() Members {
+	return Members{Voters: typed(r.conf.Voters), Learners: typed(r.conf.Learners), Outgoing: typed(r.conf.VotersOutgoing)}
+}
+
+func typed(list []uint64) []ids.ReplicaID {
+	out := make([]ids.ReplicaID, len(list))
+	for i, id := range list {
+		out[i] = ids.ReplicaID(id)
+	}
+	return out
+}
+
+// ChangeMembers proposes a membership change; it holds once Members shows it.
+// Only a leader takes it, and one at a time: Raft turns a second one into an
+// empty entry. Raft thesis section 4.3 (joint consensus).
+func (r *Replica) ChangeMembers(cc raftpb.ConfChangeV2) error {
+	if r.err != nil {
+		return r.err
+	}
+	r.observe()
+	if !r.leading() || r.handing {
+		return r.notLeader()
+	}
+	if err := r.node.ProposeConfChange(cc); err != nil {
+		return fmt.Errorf("group %d: propose a membership change: %w", r.cfg.Group, err)
+	}
+	return nil
+}
+
+func (r *Replica) applyConf(e *raftpb.Entry) error {
+	var cc raftpb.ConfChangeV2
+	var err error
+	if e.Type == raftpb.EntryConfChangeV2 {
+		err = cc.Unmarshal(e.Data)
+	} else {
+		var one raftpb.ConfChange
+		err = one.Unmarshal(e.Data)
+		cc = one.AsV2()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: group %d: membership change at index %d: %w", ErrDamaged, r.cfg.Group, e.Index, err)
+	}
+	r.conf = *r.node.ApplyConfChange(cc)
+	r.sole = len(r.conf.Voters) == 1 && r.conf.Voters[0] == uint64(r.cfg.ID) && len(r.conf.VotersOutgoing) == 0
+	return nil
+}

@@ -1,0 +1,78 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+
+	"dyno/engine/ids"
+)
+
+// Config configures one Replica. Zero values mean the defaults named here.
+type Config struct {
+	Group ids.GroupID   // required
+	ID    ids.ReplicaID // required
+	// Voters and Learners are the members of the group as of the state
+	// machine's applied index. They are not read from the log: whoever opens
+	// the group takes them from the metadata.
+	Voters   []ids.ReplicaID
+	Learners []ids.ReplicaID
+
+	ElectionTicks  int // ticks without a leader before an election: 30
+	HeartbeatTicks int // ticks between heartbeats: 5
+
+	MessageBytesMax     int64 // entries in one message to a peer: 256 KiB
+	InflightMessagesMax int   // unanswered appends to one peer: 256
+	InflightBytesMax    int64 // the same in bytes: 8 MiB
+	// UncommittedBytesMax bounds what a leader has proposed and not yet
+	// applied; more waits in the queue: 32 MiB. One entry always fits.
+	UncommittedBytesMax int64
+	ApplyBytesMax       int64 // entries handed to one Apply: 4 MiB
+	// QueueBytesMax bounds the proposals that wait for room or for the end of
+	// an election; beyond it they fail with ErrOverloaded: 32 MiB.
+	QueueBytesMax int64
+	ReadsMax      int // unanswered ReadIndex calls: 10,000
+
+	// ReadSeed makes the contexts of ReadIndex differ from those of earlier
+	// incarnations of this replica: the start time will do.
+	ReadSeed uint64
+}
+
+func (c *Config) setDefaults() {
+	def(&c.ElectionTicks, 30)
+	def(&c.HeartbeatTicks, 5)
+	def(&c.MessageBytesMax, 256<<10)
+	def(&c.InflightMessagesMax, 256)
+	def(&c.InflightBytesMax, 8<<20)
+	def(&c.UncommittedBytesMax, 32<<20)
+	def(&c.ApplyBytesMax, 4<<20)
+	def(&c.QueueBytesMax, 32<<20)
+	def(&c.ReadsMax, 10_000)
+}
+
+func def[T int | int64](p *T, value T) {
+	if *p == 0 {
+		*p = value
+	}
+}
+
+func (c *Config) validate() error {
+	switch {
+	case c.Group == 0:
+		return fmt.Errorf("group id 0 is invalid")
+	case c.ID == 0:
+		return fmt.Errorf("group %d: replica id 0 is invalid", c.Group)
+	case len(c.Voters) == 0:
+		return fmt.Errorf("group %d: no voters", c.Group)
+	case slices.Contains(c.Voters, 0) || slices.Contains(c.Learners, 0):
+		return fmt.Errorf("group %d: replica id 0 among the members", c.Group)
+	case c.HeartbeatTicks < 1 || c.ElectionTicks <= c.HeartbeatTicks:
+		return fmt.Errorf("group %d: election ticks %d must exceed heartbeat ticks %d, both at least 1",
+			c.Group, c.ElectionTicks, c.HeartbeatTicks)
+	case c.MessageBytesMax < 1 || c.InflightBytesMax < c.MessageBytesMax || c.InflightMessagesMax < 1:
+		return fmt.Errorf("group %d: in-flight limits %d messages, %d bytes must hold a message of %d bytes",
+			c.Group, c.InflightMessagesMax, c.InflightBytesMax, c.MessageBytesMax)
+	case c.UncommittedBytesMax < 1 || c.ApplyBytesMax < 1 || c.QueueBytesMax < 1 || c.ReadsMax < 1:
+		return fmt.Errorf("group %d: limits must be positive", c.Group)
+	}
+	return nil
+}

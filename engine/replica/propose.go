@@ -1,0 +1,135 @@
+package replica
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// errFull is what a proposal gets that Raft dropped although room was counted.
+var errFull = fmt.Errorf("%w: %w", ErrOverloaded, ErrDropped)
+
+// Propose takes all proposals that one drain of the owner's mailbox brought.
+// They are stamped and handed to Raft as one message as far as the uncommitted
+// log has room; the rest waits, in order, for room or for Lead. nowMS is the
+// wall clock in milliseconds. The slice is not kept, the proposals are, until
+// their waiter was told.
+func (r *Replica) Propose(drain []*Proposal, nowMS int64) {
+	if r.err != nil {
+		for _, p := range drain {
+			answer(p, r.err)
+		}
+		return
+	}
+	r.observe()
+	for _, p := range drain {
+		r.enqueue(p)
+	}
+	r.pump(nowMS)
+}
+
+func (r *Replica) enqueue(p *Proposal) {
+	size := int64(len(p.Data))
+	switch {
+	case !r.mayLead():
+		answer(p, r.notLeader())
+	case r.queue.len() > 0 && r.queueBytes+size > r.cfg.QueueBytesMax:
+		r.stats.Overload++
+		answer(p, ErrOverloaded)
+	default:
+		r.queue.push(p)
+		r.queueBytes += size
+	}
+}
+
+// pump proposes what waits, as far as it may.
+func (r *Replica) pump(nowMS int64) {
+	if r.queue.len() == 0 || !r.leading() || r.handing {
+		return
+	}
+	r.stamp(nowMS)
+	if len(r.stamped) > 0 {
+		r.propose()
+	}
+}
+
+// stamp moves proposals from the queue to stamped, in order, while there is
+// room. One that does not fit stops all behind it: a producer's sequence must
+// not get a hole because a small batch passed a large one.
+func (r *Replica) stamp(nowMS int64) {
+	bytes := int64(0)
+	for r.queue.len() > 0 && r.room(bytes, int64(len(r.queue.front().Data))) {
+		p := r.queue.pop()
+		r.queueBytes -= int64(len(p.Data))
+		if err := r.sm.Stamp(r.led, nowMS, p); err != nil {
+			if err != ErrParked {
+				answer(p, err)
+			}
+			continue
+		}
+		bytes += int64(len(p.Data))
+		r.stamped = append(r.stamped, p)
+		r.props = append(r.props, raftpb.Entry{Data: p.Data})
+	}
+}
+
+// room mirrors Raft's limit on the uncommitted log: anything fits into an empty
+// one, after that the sum counts. Counting here keeps a proposal that would be
+// dropped from being stamped at all.
+func (r *Replica) room(taken, size int64) bool {
+	used := r.uncommitted + taken
+	return used == 0 || size == 0 || used+size <= r.cfg.UncommittedBytesMax
+}
+
+// propose steps everything stamped as one MsgProp. Raft writes index and term
+// into our slice and copies the entries from it, so the slice is used again.
+func (r *Replica) propose() {
+	m := raftpb.Message{Type: raftpb.MsgProp, From: uint64(r.cfg.ID), Entries: r.props}
+	var dropped error
+	r.fail(r.guard(func() error { dropped = r.node.Step(m); return nil }))
+	switch {
+	case r.err != nil:
+		r.refuse(r.err)
+	case dropped != nil:
+		r.stats.Dropped += uint64(len(r.stamped))
+		r.sm.Unstamp(len(r.stamped))
+		if r.observe(); r.role.State == Leader {
+			r.refuse(errFull)
+		} else {
+			r.refuse(r.notLeader())
+		}
+	default:
+		r.bind()
+	}
+	clear(r.props)
+	clear(r.stamped)
+	r.props, r.stamped = r.props[:0], r.stamped[:0]
+}
+
+func (r *Replica) bind() {
+	r.stats.Proposals++
+	r.stats.Proposed += uint64(len(r.stamped))
+	for i, p := range r.stamped {
+		e := &r.props[i]
+		r.uncommitted += int64(len(e.Data))
+		p.Index, p.Term = idxOf(e), termOf(e)
+		switch {
+		case p.Waiter == nil:
+		case p.Wait == WaitCommit:
+			r.committed.push(p)
+		case p.Wait == WaitDurable:
+			r.durable.push(p)
+		}
+	}
+}
+
+func (r *Replica) refuse(err error) {
+	for _, p := range r.stamped {
+		answer(p, err)
+	}
+}
+
+func (r *Replica) failQueue(err error) {
+	r.queueBytes = 0
+	r.queue.failAll(err)
+}

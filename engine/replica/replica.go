@@ -1,0 +1,301 @@
+package replica
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"dyno/engine/ids"
+)
+
+// State is a replica's role in its group.
+type State uint8
+
+const (
+	Follower State = iota
+	PreCandidate
+	Candidate
+	Leader
+)
+
+func (s State) String() string {
+	return [...]string{"follower", "pre-candidate", "candidate", "leader"}[s]
+}
+
+// Role is what a replica is at one moment.
+type Role struct {
+	State  State
+	Term   ids.Term
+	Leader ids.ReplicaID // 0: unknown
+}
+
+// Stats count what happened since New.
+type Stats struct {
+	Proposals uint64 // MsgProps stepped
+	Proposed  uint64 // entries in them
+	Dropped   uint64 // entries Raft refused
+	Overload  uint64 // proposals refused because the queue was full
+	Reads     uint64 // ReadIndex attempts
+}
+
+// Replica is one member of one group. See the package comment for the duties of
+// its owner, which is the only goroutine that may call its methods.
+type Replica struct {
+	cfg   Config
+	node  *raft.RawNode
+	store *storage
+	sm    StateMachine
+	conf  raftpb.ConfState
+	sole  bool // the only voter is this replica
+
+	role    Role     // as observe last saw it
+	handing bool     // leadership is being handed over: Raft takes no proposals
+	led     ids.Term // term in which sm was told Lead; 0 while it does not lead
+	applied ids.LogIndex
+	commit  ids.LogIndex
+
+	queue       line // wait for Lead or for room
+	queueBytes  int64
+	uncommitted int64 // mirror of Raft's own count, see room
+	stamped     []*Proposal
+	props       []raftpb.Entry // scratch of propose, in step with stamped
+	durable     line           // WaitDurable, by index
+	committed   line           // WaitCommit, by index
+	reads       reads
+
+	newest raftpb.HardState // what Raft said last
+	saved  raftpb.HardState // what Records carried last
+
+	entries []Entry // scratch of apply
+	err     error   // sticky: damaged or stopped
+	stats   Stats
+}
+
+// New makes the replica of cfg.ID on what log holds, or an empty one. It reads
+// the log but writes nothing; a sole voter should Campaign next. Fails with
+// ErrDamaged where log and state machine do not fit each other.
+func New(cfg Config, log Log, sm StateMachine) (*Replica, error) {
+	cfg.setDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	r := &Replica{cfg: cfg, sm: sm, applied: sm.Applied()}
+	r.conf = raftpb.ConfState{Voters: raw(cfg.Voters), Learners: raw(cfg.Learners)}
+	r.store = &storage{log: log, conf: r.conf}
+	if err := r.store.load(r.applied); err != nil {
+		return nil, fmt.Errorf("group %d: %w", cfg.Group, err)
+	}
+	r.sole = len(cfg.Voters) == 1 && cfg.Voters[0] == cfg.ID
+	err := r.guard(func() (err error) {
+		r.node, err = raft.NewRawNode(r.raftConfig())
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("group %d: %w", cfg.Group, err)
+	}
+	r.newest, r.saved = r.store.hard, r.store.hard
+	r.reads.seed, r.reads.replica = cfg.ReadSeed, uint64(cfg.ID)
+	r.observe()
+	return r, nil
+}
+
+func (r *Replica) raftConfig() *raft.Config {
+	return &raft.Config{
+		ID:                        uint64(r.cfg.ID),
+		ElectionTick:              r.cfg.ElectionTicks,
+		HeartbeatTick:             r.cfg.HeartbeatTicks,
+		Storage:                   r.store,
+		Applied:                   uint64(r.applied),
+		AsyncStorageWrites:        true,
+		MaxSizePerMsg:             uint64(r.cfg.MessageBytesMax),
+		MaxCommittedSizePerReady:  uint64(r.cfg.ApplyBytesMax),
+		MaxUncommittedEntriesSize: uint64(r.cfg.UncommittedBytesMax),
+		MaxInflightMsgs:           r.cfg.InflightMessagesMax,
+		MaxInflightBytes:          uint64(r.cfg.InflightBytesMax),
+		CheckQuorum:               true,
+		PreVote:                   true,
+		StepDownOnRemoval:         true,
+		DisableProposalForwarding: true,
+		Logger:                    logger{},
+	}
+}
+
+func raw(list []ids.ReplicaID) []uint64 {
+	out := make([]uint64, len(list))
+	for i, id := range list {
+		out[i] = uint64(id)
+	}
+	return out
+}
+
+// Role is the replica's role as of the last Turn.
+func (r *Replica) Role() Role { return r.role }
+
+// Err is why the replica takes nothing any more, nil while it works.
+func (r *Replica) Err() error { return r.err }
+
+// Commit and Applied are the commit and the applied index, both inclusive.
+func (r *Replica) Commit() ids.LogIndex  { return r.commit }
+func (r *Replica) Applied() ids.LogIndex { return r.applied }
+
+// Stats gives a copy of the counters.
+func (r *Replica) Stats() Stats { return r.stats }
+
+// Pending counts proposals and reads without an answer.
+func (r *Replica) Pending() int {
+	return r.queue.len() + r.durable.len() + r.committed.len() + r.reads.len()
+}
+
+// NeedsTick says whether time matters to the replica: not to a sole voter that
+// leads, which has nobody to send heartbeats to or to lose.
+func (r *Replica) NeedsTick() bool {
+	return r.err == nil && !(r.sole && r.role.State == Leader)
+}
+
+// Tick passes one tick of time.
+func (r *Replica) Tick() {
+	if r.err != nil {
+		return
+	}
+	r.fail(r.guard(func() error { r.node.Tick(); return nil }))
+	r.reads.tick(2 * r.cfg.HeartbeatTicks)
+}
+
+// Step takes a message of a peer. Messages Raft does not want are ignored, as
+// are snapshots, which nobody sends.
+func (r *Replica) Step(m *raftpb.Message) {
+	if r.err != nil || m.Type == raftpb.MsgSnap || raft.IsLocalMsg(m.Type) {
+		return
+	}
+	r.step(m)
+}
+
+// step hands m to Raft. Raft's refusals (an unknown peer, a proposal without a
+// leader) need no action.
+func (r *Replica) step(m *raftpb.Message) {
+	r.fail(r.guard(func() error { _ = r.node.Step(*m); return nil }))
+}
+
+// Unreachable says messages to a peer were dropped: Raft probes it before it
+// sends more.
+func (r *Replica) Unreachable(peer ids.ReplicaID) {
+	if r.err == nil {
+		r.node.ReportUnreachable(uint64(peer))
+	}
+}
+
+// Campaign starts an election now, without waiting for the timeout.
+func (r *Replica) Campaign() {
+	if r.err == nil {
+		r.fail(r.guard(func() error { _ = r.node.Campaign(); return nil }))
+	}
+}
+
+// Transfer hands leadership to a peer; it is over when Role changes, or given
+// up by Raft after an election timeout. Fails with ErrNotLeader elsewhere.
+func (r *Replica) Transfer(to ids.ReplicaID) error {
+	if r.err != nil {
+		return r.err
+	}
+	r.observe()
+	if r.role.State != Leader {
+		return &NotLeaderError{Leader: r.role.Leader}
+	}
+	return r.guard(func() error { r.node.TransferLeader(uint64(to)); return nil })
+}
+
+// Stop ends the replica: everything unanswered is failed with err, and every
+// later call is refused with it. Idempotent. What was handed out in Records may
+// still become durable.
+func (r *Replica) Stop(err error) {
+	if r.err != nil {
+		return
+	}
+	r.err = err
+	if r.led != 0 {
+		r.led = 0
+		r.sm.Follow()
+	}
+	r.failAll(err)
+	r.reads.failAll(err)
+}
+
+func (r *Replica) failAll(err error) {
+	r.failQueue(err)
+	r.durable.failAll(err)
+	r.committed.failAll(err)
+}
+
+// fail stops the replica if err is not nil.
+func (r *Replica) fail(err error) {
+	if err != nil {
+		r.Stop(err)
+	}
+}
+
+// guard runs f. An error of the storage under Raft, which Raft mostly answers
+// with a panic, becomes ErrDamaged; any other panic is a bug and goes on.
+func (r *Replica) guard(f func() error) (err error) {
+	defer func() {
+		if r.store.err != nil {
+			_ = recover()
+			err = fmt.Errorf("%w: group %d: read its log: %w", ErrDamaged, r.cfg.Group, r.store.err)
+		}
+	}()
+	return f()
+}
+
+// observe compares Raft's role with the one last seen and acts on the change.
+// It runs before anything that depends on leadership.
+func (r *Replica) observe() {
+	st := r.node.BasicStatus()
+	r.commit = ids.LogIndex(st.Commit)
+	r.handing = st.LeadTransferee != 0
+	role := Role{State: states[st.RaftState], Term: ids.Term(st.Term), Leader: ids.ReplicaID(st.Lead)}
+	if role == r.role {
+		return
+	}
+	was := r.role
+	r.role = role
+	if was.State == Leader && (role.State != Leader || role.Term != was.Term) {
+		r.stepDown()
+	}
+	if role.State == Leader && (was.State != Leader || role.Term != was.Term) {
+		r.uncommitted = 0
+	}
+	if !r.mayLead() {
+		r.failQueue(r.notLeader())
+	}
+	r.reads.again()
+}
+
+var states = [...]State{
+	raft.StateFollower:     Follower,
+	raft.StatePreCandidate: PreCandidate,
+	raft.StateCandidate:    Candidate,
+	raft.StateLeader:       Leader,
+}
+
+// stepDown ends a leadership: what was stamped is rolled back before any entry
+// of the next leader is applied.
+func (r *Replica) stepDown() {
+	if r.led != 0 {
+		r.led = 0
+		r.sm.Follow()
+	}
+	err := r.notLeader()
+	r.durable.failAll(err)
+	r.committed.failAll(err)
+}
+
+func (r *Replica) notLeader() error { return &NotLeaderError{Leader: r.role.Leader} }
+
+// mayLead says whether proposals may wait here for a leadership that is about
+// to begin: that of a leader before Lead, or of the only voter there is.
+func (r *Replica) mayLead() bool { return r.sole || r.role.State == Leader }
+
+// leading says whether Stamp may be called.
+func (r *Replica) leading() bool {
+	return r.led != 0 && r.led == r.role.Term && r.role.State == Leader
+}

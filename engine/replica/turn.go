@@ -1,0 +1,186 @@
+package replica
+
+import (
+	"fmt"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"dyno/engine/ids"
+	"dyno/wal"
+)
+
+// Output collects what turns of any number of replicas want done. The owner
+// empties it with Reset and uses it again.
+type Output struct {
+	// Messages go to other replicas (To) of the same group, at once.
+	Messages []raftpb.Message
+	// Records go to the log in one append, synced, in this order.
+	Records []wal.Record
+	// Stored must come back through Replica.Stored once Records and all that
+	// was appended before them are durable. It may be there without Records.
+	Stored []Stored
+}
+
+// Reset empties o and keeps its memory.
+func (o *Output) Reset() {
+	clear(o.Messages)
+	clear(o.Records)
+	clear(o.Stored)
+	o.Messages, o.Records, o.Stored = o.Messages[:0], o.Records[:0], o.Stored[:0]
+}
+
+// Stored is what must wait until an append is durable.
+type Stored struct {
+	last      ids.LogIndex // of the append; 0 if it held no entries
+	term      ids.Term
+	responses []raftpb.Message
+}
+
+// Turn runs Raft until it wants nothing more: committed entries are applied and
+// answered, queued proposals and reads are handed on, and what must be sent or
+// stored is added to out. A replica that is damaged by it, or already stopped,
+// adds nothing and returns Err.
+func (r *Replica) Turn(nowMS int64, out *Output) error {
+	for r.err == nil {
+		r.observe()
+		r.pump(nowMS)
+		r.askReads()
+		if r.err != nil || !r.node.HasReady() {
+			break
+		}
+		r.fail(r.ready(out))
+	}
+	return r.err
+}
+
+// ready takes one Ready. Raft has put MsgStorageAppend and MsgStorageApply
+// behind the messages to peers.
+func (r *Replica) ready(out *Output) error {
+	return r.guard(func() error {
+		rd := r.node.Ready()
+		for i := range rd.ReadStates {
+			r.reads.confirmed(rd.ReadStates[i].RequestCtx, ids.LogIndex(rd.ReadStates[i].Index))
+		}
+		for i := range rd.Messages {
+			m := &rd.Messages[i]
+			switch m.Type {
+			case raftpb.MsgStorageAppend:
+				r.append(m, out)
+			case raftpb.MsgStorageApply:
+				if err := r.apply(m); err != nil {
+					return err
+				}
+			default:
+				out.Messages = append(out.Messages, *m)
+			}
+		}
+		r.reads.applied(r.applied)
+		return nil
+	})
+}
+
+// append turns a MsgStorageAppend into records. The hard state follows the
+// entries it may speak of: a prefix of the append never holds a commit index
+// beyond its entries.
+func (r *Replica) append(m *raftpb.Message, out *Output) {
+	if m.Term != 0 {
+		r.newest = raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
+	}
+	s := Stored{responses: m.Responses}
+	group := uint64(r.cfg.Group)
+	for i := range m.Entries {
+		e := &m.Entries[i]
+		out.Records = append(out.Records, wal.Record{
+			Stream: group, Kind: wal.KindEntry, Type: uint8(e.Type), Index: e.Index, Term: e.Term, Data: e.Data,
+		})
+	}
+	if n := len(m.Entries); n > 0 {
+		s.last, s.term = idxOf(&m.Entries[n-1]), termOf(&m.Entries[n-1])
+		r.store.log.Append(m.Entries)
+	}
+	if len(m.Entries) > 0 || r.newest.Term != r.saved.Term || r.newest.Vote != r.saved.Vote {
+		r.flush(out)
+	}
+	if s.last != 0 || len(s.responses) > 0 {
+		out.Stored = append(out.Stored, s)
+	}
+}
+
+// Flush adds the hard state to out if its commit index moved since it was last
+// stored: for a clean stop, so that the next start knows it at once.
+func (r *Replica) Flush(out *Output) {
+	if r.newest.Term != 0 {
+		r.flush(out)
+	}
+}
+
+func (r *Replica) flush(out *Output) {
+	if r.newest == r.saved {
+		return
+	}
+	r.saved = r.newest
+	out.Records = append(out.Records, wal.Record{
+		Stream: uint64(r.cfg.Group), Kind: wal.KindState,
+		Term: r.newest.Term, Vote: r.newest.Vote, Index: r.newest.Commit,
+	})
+}
+
+// Stored says that the append s came with, and all before it, are durable. Its
+// messages to peers are added to out.
+func (r *Replica) Stored(s *Stored, out *Output) {
+	if r.err != nil {
+		return
+	}
+	r.observe()
+	if s.last != 0 && r.role.State == Leader && s.term == r.role.Term {
+		r.durable.answerTo(s.last)
+	}
+	for i := range s.responses {
+		m := &s.responses[i]
+		if m.To == uint64(r.cfg.ID) {
+			r.step(m)
+		} else {
+			out.Messages = append(out.Messages, *m)
+		}
+	}
+}
+
+// apply hands committed entries to the state machine and answers for them.
+func (r *Replica) apply(m *raftpb.Message) error {
+	own, bytes := false, int64(0)
+	r.entries = r.entries[:0]
+	for i := range m.Entries {
+		e := &m.Entries[i]
+		data := e.Data
+		bytes += int64(len(data))
+		own = own || r.role.State == Leader && termOf(e) == r.role.Term
+		if e.Type != raftpb.EntryNormal {
+			if err := r.applyConf(e); err != nil {
+				return err
+			}
+			data = nil
+		}
+		r.entries = append(r.entries, Entry{Index: idxOf(e), Term: termOf(e), Data: data})
+	}
+	if err := r.sm.Apply(r.entries); err != nil {
+		return fmt.Errorf("%w: group %d: apply [%d, %d]: %w", ErrDamaged, r.cfg.Group,
+			r.entries[0].Index, r.entries[len(r.entries)-1].Index, err)
+	}
+	r.applied = r.entries[len(r.entries)-1].Index
+	clear(r.entries)
+	r.uncommitted = max(0, r.uncommitted-bytes)
+	r.committed.answerTo(r.applied)
+	if own && r.led == 0 {
+		r.led = r.role.Term
+		r.sm.Lead(r.led)
+	}
+	for i := range m.Responses {
+		if err := r.node.Step(m.Responses[i]); err != nil {
+			panic(fmt.Sprintf("BUG: raft refused %s: %v", m.Responses[i].Type, err))
+		}
+	}
+	return nil
+}
+
+func idxOf(e *raftpb.Entry) ids.LogIndex { return ids.LogIndex(e.Index) }
+func termOf(e *raftpb.Entry) ids.Term    { return ids.Term(e.Term) }
