@@ -1,0 +1,65 @@
+package metadata
+
+import "errors"
+
+// What Apply may answer a record with. Each has a code in the snapshot, see codes.
+var (
+	ErrTopicExists     = errors.New("topic already exists")
+	ErrUnknownTopic    = errors.New("unknown topic")
+	ErrNameCollision   = errors.New("topic name differs from an existing one only in '.' and '_'")
+	ErrStalePartitions = errors.New("the topic has another number of partitions by now")
+	ErrTooMany         = errors.New("limit of the cluster reached")
+	ErrUnknownBroker   = errors.New("unknown broker")
+	ErrStaleBroker     = errors.New("the broker has registered anew since")
+	ErrNoCluster       = errors.New("the cluster is not created yet")
+	ErrForeignCluster  = errors.New("the log belongs to another cluster")
+	ErrIDTaken         = errors.New("topic id is taken")
+)
+
+// What Prepare and Stamp refuse: the record's form.
+var (
+	ErrInvalidTopic    = errors.New("invalid topic name")
+	ErrInvalidCount    = errors.New("invalid number of partitions")
+	ErrInvalidReplicas = errors.New("invalid replica assignment")
+	ErrInvalidConfig   = errors.New("invalid config")
+	ErrInvalidOps      = errors.New("invalid change of configs")
+	ErrInvalidRecord   = errors.New("invalid metadata record")
+	ErrTooLarge        = errors.New("metadata record too large")
+)
+
+// What Apply and Restore fail with: the group stops.
+var (
+	// ErrNewer means a newer dyno wrote the record or snapshot.
+	ErrNewer = errors.New("written by a newer dyno: start that version or a later one")
+	// ErrCorrupt means it cannot be read at all.
+	ErrCorrupt = errors.New("metadata cannot be read")
+	// ErrForgotten means a record was applied, but so many came at once that
+	// its outcome was pushed out before it could be told.
+	ErrForgotten = errors.New("outcome no longer remembered")
+)
+
+// Code is an outcome as the snapshot keeps it. Numbers are never reused.
+type Code uint8
+
+// codes maps outcomes to errors; 0 is success.
+var codes = [...]error{
+	1: ErrTopicExists, 2: ErrUnknownTopic, 3: ErrNameCollision, 4: ErrStalePartitions, 5: ErrTooMany,
+	6: ErrUnknownBroker, 7: ErrStaleBroker, 8: ErrNoCluster, 9: ErrForeignCluster, 10: ErrIDTaken,
+}
+
+// err gives the sentinel of c, nil for success.
+func (c Code) err() error {
+	if int(c) < len(codes) {
+		return codes[c]
+	}
+	return ErrInvalidRecord
+}
+
+func codeOf(err error) Code {
+	for c, e := range codes {
+		if c > 0 && e == err {
+			return Code(c)
+		}
+	}
+	panic("BUG: no code for outcome: " + err.Error())
+}
