@@ -9,12 +9,11 @@ import (
 // errFull is what a proposal gets that Raft dropped although room was counted.
 var errFull = fmt.Errorf("%w: %w", ErrOverloaded, ErrDropped)
 
-// Propose takes all proposals that one drain of the owner's mailbox brought.
-// They are stamped and handed to Raft as one message as far as the uncommitted
-// log has room; the rest waits, in order, for room or for Lead. nowMS is the
-// wall clock in milliseconds. The slice is not kept, the proposals are, until
-// their waiter was told.
-func (r *Replica) Propose(drain []*Proposal, nowMS int64) {
+// Propose takes all proposals that one drain of the owner's mailbox brought; the
+// next Turn stamps them and hands them to Raft as one message, as far as the
+// uncommitted log has room. The rest waits, in order, for room or for Lead. The
+// slice is not kept, the proposals are, until their waiter was told.
+func (r *Replica) Propose(drain []*Proposal) {
 	if r.err != nil {
 		for _, p := range drain {
 			answer(p, r.err)
@@ -25,7 +24,6 @@ func (r *Replica) Propose(drain []*Proposal, nowMS int64) {
 	for _, p := range drain {
 		r.enqueue(p)
 	}
-	r.pump(nowMS)
 }
 
 func (r *Replica) enqueue(p *Proposal) {
@@ -42,14 +40,18 @@ func (r *Replica) enqueue(p *Proposal) {
 	}
 }
 
-// pump proposes what waits, as far as it may.
-func (r *Replica) pump(nowMS int64) {
-	if r.queue.len() == 0 || !r.leading() || r.handing {
-		return
-	}
-	r.stamp(nowMS)
-	if len(r.stamped) > 0 {
-		r.propose()
+// pump proposes what waits, as far as it may; nowMS is the wall clock in
+// milliseconds. With full set the log has no room and nothing is proposed.
+func (r *Replica) pump(nowMS int64, full bool) {
+	switch {
+	case r.queue.len() == 0 || !r.leading() || r.handing:
+	case full:
+		r.failQueue(ErrDiskFull)
+	default:
+		r.stamp(nowMS)
+		if len(r.stamped) > 0 {
+			r.propose()
+		}
 	}
 }
 

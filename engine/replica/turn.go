@@ -12,6 +12,9 @@ import (
 // Output collects what turns of any number of replicas want done. The owner
 // empties it with Reset and uses it again.
 type Output struct {
+	// Full is set by the owner: the log has no room, so queued proposals fail
+	// with ErrDiskFull. Raft's own records still come.
+	Full bool
 	// Messages go to other replicas (To) of the same group, at once.
 	Messages []raftpb.Message
 	// Records go to the log in one append, synced, in this order.
@@ -43,7 +46,7 @@ type Stored struct {
 func (r *Replica) Turn(nowMS int64, out *Output) error {
 	for r.err == nil {
 		r.observe()
-		r.pump(nowMS)
+		r.pump(nowMS, out.Full)
 		r.askReads()
 		if r.err != nil || !r.node.HasReady() {
 			break
