@@ -60,6 +60,7 @@ type Pressures struct {
 	MemorySome10 float64 `json:"memory_some_avg10"`
 	Load1        float64 `json:"load1"`
 	StealTicks   uint64  `json:"steal_ticks"`
+	IdleTicks    uint64  `json:"idle_ticks"` // waiting for a disk included
 	TotalTicks   uint64  `json:"total_ticks"`
 }
 
@@ -153,7 +154,10 @@ func ReadPressures() Pressures {
 	for i := 1; i < len(fields) && i <= 8; i++ { // user … steal; guest is inside user
 		v, _ := strconv.ParseUint(fields[i], 10, 64)
 		p.TotalTicks += v
-		if i == 8 {
+		switch i {
+		case 4, 5: // idle, iowait
+			p.IdleTicks += v
+		case 8:
 			p.StealTicks = v
 		}
 	}

@@ -1,0 +1,94 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// freeBytes is what an ordinary user can still write below dir.
+func freeBytes(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
+// requireFree refuses a run the disk cannot hold. Error: ErrNoSpace.
+func requireFree(dir string, need int64) error {
+	free, err := freeBytes(dir)
+	if err != nil {
+		return err
+	}
+	if free < need {
+		return fmt.Errorf("%w: %s has %s free and the run may write %s at a time; free some or choose another place with --data",
+			ErrNoSpace, dir, byteWord(free), byteWord(need))
+	}
+	return nil
+}
+
+// workDir is where the processes of one lab keep their data. Its owner holds the
+// lab lock, so whatever an earlier lab left there belongs to nobody.
+type workDir struct {
+	path string
+	next int
+}
+
+const workName = ".work"
+
+func newWorkDir(root string) (*workDir, error) {
+	path := filepath.Join(root, workName)
+	if err := os.RemoveAll(path); err != nil {
+		return nil, fmt.Errorf("clear work directory: %w", err)
+	}
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return nil, fmt.Errorf("make work directory: %w", err)
+	}
+	return &workDir{path: path}, nil
+}
+
+// fresh makes an empty directory; names have the same length in every run.
+func (w *workDir) fresh() (string, error) {
+	w.next++
+	dir := filepath.Join(w.path, fmt.Sprintf("%06d", w.next))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return "", fmt.Errorf("make data directory: %w", err)
+	}
+	return dir, nil
+}
+
+// settle deletes a data directory and lets the file system finish with it, so
+// that its discards and write-back are not billed to the next repetition.
+func (w *workDir) settle(dir string) error {
+	err := os.RemoveAll(dir)
+	return errors.Join(err, syncFS(w.path))
+}
+
+func (w *workDir) close() error { return os.RemoveAll(w.path) }
+
+func syncFS(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.Syncfs(int(f.Fd()))
+}
+
+// byteWord writes a size for people: "1.5 GiB".
+func byteWord(n int64) string {
+	const unit = 1024
+	v, names := float64(n), []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	i := 0
+	for ; v >= unit && i < len(names)-1; i++ {
+		v /= unit
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", v, names[i])
+}

@@ -1,0 +1,22 @@
+package bench
+
+import "errors"
+
+var (
+	// ErrBusy means another lab runs on this machine, or the machine is too
+	// busy for a run that is meant to be recorded.
+	ErrBusy = errors.New("the machine is busy")
+	// ErrNoSpace means the disk cannot hold the run, before or during it.
+	ErrNoSpace = errors.New("not enough disk space")
+	// ErrStart means a process of the run could not be started or did not
+	// become ready.
+	ErrStart = errors.New("could not start")
+	// ErrViolation means the system under test broke a promise: a record was
+	// lost, duplicated, reordered or corrupted.
+	ErrViolation = errors.New("a promise was broken")
+	// ErrInvalid means the run ended but says nothing about the system: the
+	// generator or the machine was the bottleneck.
+	ErrInvalid = errors.New("the run is not valid")
+	// ErrUsage means the request itself is wrong.
+	ErrUsage = errors.New("usage")
+)
