@@ -10,6 +10,9 @@ import (
 // Append is one record batch on its way into a partition: the front fills the
 // first block, the answer stands in the second once Reply was called. It is a
 // replica.Proposal by embedding, so the whole way costs one object.
+//
+// Waiter must be the Append itself at every Wait, also WaitNone: it is how
+// Partition.Stamp finds the way back from the proposal. Bind sets it.
 type Append struct {
 	replica.Proposal           // Data is exactly one v2 record batch, checked by ParseBatch
 	Batch            BatchInfo // what ParseBatch found in Data
@@ -19,6 +22,8 @@ type Append struct {
 	LogStart     ids.Offset
 	AppendTimeMS int64 // -1 unless the topic stamps log append time
 	Err          error // nil: the promise of Wait holds
+
+	next *Append // owner: the partition's worker; further duplicates parked on the same batch
 }
 
 // Reply hears the outcome of an Append once, on the group's worker goroutine;
