@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"dyno/loadgen"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+const loadExamples = `  dyno load --brokers a:9092,b:9092 --topic t --create --partitions 8 --rf 3 --acks all --duration 30s --verify
+  dyno load --brokers a:9092 --topic t --rate 20000 --arrivals poisson --consumers 2 --warmup 5s --duration 60s --out results
+  dyno load --brokers a:9092 --topic t --closed-loop 64 --records 1000000 --json
+  dyno load --brokers a:9093 --topic t --tls-ca ca.pem --sasl scram-512:alice:password.txt --workload shop.yaml`
+
+// loadFlags are the flags that need parsing beyond what cobra does.
+type loadFlags struct {
+	acks, size, keys, arrivals, sasl string
+	workload, out                    string
+	json                             bool
+}
+
+// newLoadCommand is `dyno load`.
+func newLoadCommand() *cobra.Command {
+	var cfg loadgen.Config
+	var fl loadFlags
+	cmd := &cobra.Command{
+		Use:   "load --brokers host:port,…",
+		Short: "Load a Kafka-protocol cluster, measure it from the schedule and verify every record",
+		Long: `Load any Kafka-protocol cluster (Kafka 2.1+), measure it from the schedule and verify every record.
+With neither --rate nor --closed-loop it saturates. Response is counted from the intended start, so a stall is seen by every
+record that should have been sent during it. Flags override a workload file.
+Exit codes: 0 good, 1 violation, 64 usage, 69 could not reach or run.`,
+		Example: loadExamples,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &exitError{exitUsage, fmt.Errorf("dyno load takes no arguments, only flags; got %q", args[0])}
+			}
+			return nil
+		},
+		SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := fl.apply(cmd, &cfg); err != nil {
+				return &exitError{exitUsage, err}
+			}
+			return runLoad(cmd, cfg, &fl)
+		},
+	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
+	addLoadFlags(cmd, &cfg, &fl)
+	return cmd
+}
+
+func addLoadFlags(cmd *cobra.Command, cfg *loadgen.Config, fl *loadFlags) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringSliceVar(&cfg.Brokers, "brokers", nil, "addresses to start from, host:port,…")
+	f.StringVar(&cfg.Topic, "topic", "dyno-load", "topic to write to")
+	f.BoolVar(&cfg.Create, "create", false, "make the topic if it is missing")
+	f.IntVar(&cfg.Partitions, "partitions", 8, "partitions of a topic it makes")
+	f.IntVar(&cfg.RF, "rf", 1, "replicas of a topic it makes")
+	f.StringVar(&fl.acks, "acks", "all", "all (idempotent), 1 or 0")
+	f.StringVar(&fl.size, "size", "1024", "record value in bytes, or lognormal:MEAN[:SIGMA[:MAX]]")
+	f.Float64Var(&cfg.Rate, "rate", 0, "open loop: records per second over all producers")
+	f.IntVar(&cfg.ClosedLoop, "closed-loop", 0, "closed loop: clients, each with a connection and one record in flight")
+	f.StringVar(&fl.arrivals, "arrivals", "uniform", "open loop: uniform, poisson, burst or step")
+	f.DurationVar(&cfg.Duration, "duration", 0, "timed window (default 30s)")
+	f.Int64Var(&cfg.Records, "records", 0, "end the timed window after this many records instead")
+	f.DurationVar(&cfg.Warmup, "warmup", 0, "load before the timed window")
+	f.IntVar(&cfg.Producers, "producers", 0, "producing clients (default 2)")
+	f.IntVar(&cfg.Consumers, "consumers", 0, "live consumers, for the end-to-end latency")
+	f.Uint64Var(&cfg.Seed, "seed", 1, "of schedule, sizes, keys and payload")
+	f.StringVar(&fl.keys, "keys", "none", "none, uniform[:COUNT], zipf[:COUNT[:SKEW]] or hot[:COUNT[:HOT[:SHARE]]]")
+	f.Float64Var(&cfg.Workload.Compressibility, "compressibility", 0, "share of the payload a codec can remove, 0 to 1")
+	f.StringVar(&cfg.Compression, "compression", "none", "none, gzip, snappy, lz4 or zstd")
+	f.DurationVar(&cfg.Linger, "linger", 0, "how long the client waits to fill a batch")
+	f.IntVar(&cfg.Inflight, "inflight", 5, "produce requests in flight per connection (acks all: always 5)")
+	f.StringVar(&cfg.TLS.CA, "tls-ca", "", "PEM file of the authority that signed the brokers' certificates; turns TLS on")
+	f.StringVar(&cfg.TLS.Cert, "tls-cert", "", "PEM file of the client's certificate")
+	f.StringVar(&cfg.TLS.Key, "tls-key", "", "PEM file of its key")
+	f.StringVar(&fl.sasl, "sasl", "", "mechanism:user:passfile; plain, scram-256 or scram-512")
+	f.BoolVar(&cfg.Verify, "verify", false, "read every record back after the window")
+	f.StringVar(&fl.workload, "workload", "", "YAML file with the workload")
+	f.StringVar(&fl.out, "out", "", "directory for latency.hlog, *.hgrm, series and the result as JSON")
+	f.BoolVar(&fl.json, "json", false, "print one JSON object (dyno.load/1) on standard output")
+}
+
+// apply parses the flags into cfg; a workload file fills what no flag was given for.
+func (fl *loadFlags) apply(cmd *cobra.Command, cfg *loadgen.Config) (err error) {
+	if cfg.Acks, err = loadgen.ParseAcks(fl.acks); err != nil {
+		return err
+	}
+	if cfg.Workload.Size, err = loadgen.ParseSize(fl.size); err != nil {
+		return err
+	}
+	if cfg.Workload.Keys, err = loadgen.ParseKeys(fl.keys); err != nil {
+		return err
+	}
+	cfg.Profile.Arrivals = loadgen.Arrivals(fl.arrivals)
+	if fl.sasl != "" {
+		if cfg.SASL, err = loadgen.ParseSASL(fl.sasl); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"rate", "closed-loop", "records", "duration", "producers", "inflight"} {
+		if f := cmd.Flags().Lookup(name); f.Changed && (f.Value.String() == "0" || f.Value.String() == "0s") {
+			return fmt.Errorf("--%s wants a positive value", name)
+		}
+	}
+	if fl.workload == "" {
+		return nil
+	}
+	return loadgen.ApplyWorkloadFile(fl.workload, cfg, cmd.Flags().Changed)
+}
+
+// runLoad runs the load and reports it.
+func runLoad(cmd *cobra.Command, cfg loadgen.Config, fl *loadFlags) error {
+	stderr, terminal := cmd.ErrOrStderr(), term.IsTerminal(int(os.Stderr.Fd()))
+	report, done := loadgen.NewProgress(stderr, terminal)
+	cfg.Progress = report
+	r, err := loadgen.Run(cmd.Context(), cfg)
+	done()
+	if r != nil {
+		if werr := writeLoad(cmd, r, fl); werr != nil {
+			return &exitError{exitUnavailable, errors.Join(err, werr)}
+		}
+	}
+	switch {
+	case errors.Is(err, loadgen.ErrUsage):
+		return &exitError{exitUsage, err}
+	case err != nil && !errors.Is(err, context.Canceled):
+		return &exitError{exitUnavailable, err}
+	case err != nil:
+		return &exitError{exitUnavailable, loadgen.ErrInterrupted}
+	}
+	if v := r.Violation(); v != "" {
+		return &exitError{exitViolation, fmt.Errorf("violation: %s", v)}
+	}
+	return nil
+}
+
+func writeLoad(cmd *cobra.Command, r *loadgen.Result, fl *loadFlags) error {
+	if fl.out != "" {
+		if err := r.WriteDir(fl.out); err != nil {
+			return err
+		}
+	}
+	if !fl.json {
+		return r.WriteText(cmd.OutOrStdout())
+	}
+	raw, err := r.JSON()
+	if err == nil {
+		_, err = cmd.OutOrStdout().Write(raw)
+	}
+	return err
+}

@@ -1,0 +1,211 @@
+package loadgen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const clientID = "dyno-load"
+
+// codec maps a codec's name to the client's option.
+func codec(name string) (kgo.CompressionCodec, error) {
+	switch name {
+	case "none":
+		return kgo.NoCompression(), nil
+	case "gzip":
+		return kgo.GzipCompression(), nil
+	case "snappy":
+		return kgo.SnappyCompression(), nil
+	case "lz4":
+		return kgo.Lz4Compression(), nil
+	case "zstd":
+		return kgo.ZstdCompression(), nil
+	}
+	return kgo.CompressionCodec{}, fmt.Errorf("%w: compression %q: want none, gzip, snappy, lz4 or zstd", ErrUsage, name)
+}
+
+// producerOpts are one producer's options: linger 0 unless asked for, Inflight requests at every acks, the partition chosen by us.
+//
+// The client keeps 5 requests in flight by itself where the producer is idempotent; without idempotence its default is 1.
+// The record limit stands above our own ring of slots, so the ring is what pushes back: the client lowers its count only after
+// the promise in which a slot becomes free again, hence the headroom.
+func producerOpts(cfg *Config, security []kgo.Opt) ([]kgo.Opt, error) {
+	c, err := codec(cfg.Compression)
+	if err != nil {
+		return nil, err
+	}
+	opts := append([]kgo.Opt{
+		kgo.SeedBrokers(cfg.Brokers...),
+		kgo.ClientID(clientID),
+		kgo.DisableClientMetrics(),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchCompression(c),
+		kgo.ProducerLinger(cfg.Linger),
+		kgo.MaxBufferedRecords(cfg.slots() + 64),
+		kgo.RecordDeliveryTimeout(cfg.DeliveryTimeout),
+	}, security...)
+	if most := cfg.Workload.Size.max() + keyBytes + 1024; most > 1_000_000 {
+		opts = append(opts, kgo.ProducerBatchMaxBytes(int32(most)))
+	}
+	switch cfg.Acks {
+	case AcksAll:
+		return append(opts, kgo.RequiredAcks(kgo.AllISRAcks())), nil
+	case AcksLeader:
+		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()))
+	default:
+		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()))
+	}
+	return append(opts, kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(cfg.Inflight)), nil
+}
+
+// fateOfError says what a failed promise teaches. Only an answer that refuses before the append makes a record failed.
+func fateOfError(err error) fate {
+	if err == nil {
+		return fateAcked
+	}
+	for _, refused := range []error{
+		kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.CorruptMessage, kerr.TopicAuthorizationFailed,
+		kerr.ClusterAuthorizationFailed, kerr.InvalidTopicException, kerr.UnknownTopicOrPartition, kerr.PolicyViolation,
+		kerr.InvalidRequiredAcks, kerr.NotEnoughReplicas, kerr.KafkaStorageError, kgo.ErrMaxBuffered,
+	} {
+		if errors.Is(err, refused) {
+			return fateFailed
+		}
+	}
+	return fateUnknown
+}
+
+// dialAny connects to any one broker and hangs up: the clear and quick answer to a wrong address.
+func dialAny(ctx context.Context, brokers []string, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	errs := make(chan error, len(brokers))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, b := range brokers {
+		wg.Go(func() {
+			var d net.Dialer
+			conn, err := d.DialContext(ctx, "tcp", b)
+			if err == nil {
+				err = conn.Close()
+			}
+			errs <- err
+		})
+	}
+	var all []string
+	for range brokers {
+		err := <-errs
+		if err == nil {
+			cancel()
+			return nil
+		}
+		all = append(all, err.Error())
+	}
+	return fmt.Errorf("%w: %s", ErrUnreachable, strings.Join(all, "; "))
+}
+
+// cluster is the administrative view of the cluster under load.
+type cluster struct {
+	cl    *kgo.Client
+	adm   *kadm.Client
+	topic string
+}
+
+func newCluster(cfg *Config, security []kgo.Opt) (*cluster, error) {
+	opts := append([]kgo.Opt{
+		kgo.SeedBrokers(cfg.Brokers...), kgo.ClientID(clientID + "-admin"), kgo.DisableClientMetrics(),
+		kgo.MetadataMinAge(50 * time.Millisecond),
+	}, security...)
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	return &cluster{cl: cl, adm: kadm.NewClient(cl), topic: cfg.Topic}, nil
+}
+
+func (c *cluster) close() { c.cl.Close() }
+
+// prepare makes the topic where asked to and waits until every partition has a leader; it returns the number of partitions.
+func (c *cluster) prepare(ctx context.Context, cfg *Config) (int, error) {
+	if cfg.Create {
+		_, err := c.adm.CreateTopic(ctx, int32(cfg.Partitions), int16(cfg.RF), nil, cfg.Topic)
+		if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+			return 0, fmt.Errorf("%w: create topic %s (%d partitions, rf %d): %w", ErrUnreachable, cfg.Topic, cfg.Partitions, cfg.RF, err)
+		}
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		n, err := c.leaders(ctx)
+		if err == nil {
+			return n, nil
+		}
+		if errors.Is(err, kerr.UnknownTopicOrPartition) && !cfg.Create {
+			return 0, fmt.Errorf("%w: topic %s does not exist: create it, or give --create", ErrUnreachable, cfg.Topic)
+		}
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("%w: topic %s: %w", ErrUnreachable, cfg.Topic, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// leaders is the number of partitions once each has a leader.
+func (c *cluster) leaders(ctx context.Context) (int, error) {
+	md, err := c.adm.Metadata(ctx, c.topic)
+	if err != nil {
+		return 0, err
+	}
+	t := md.Topics[c.topic]
+	if t.Err != nil {
+		return 0, t.Err
+	}
+	if len(t.Partitions) == 0 {
+		return 0, kerr.UnknownTopicOrPartition
+	}
+	for i := range len(t.Partitions) {
+		p, ok := t.Partitions[int32(i)]
+		if !ok || p.Leader < 0 {
+			return 0, fmt.Errorf("partition %d has no leader", i)
+		}
+	}
+	return len(t.Partitions), nil
+}
+
+// endOffsets lists the end offset (exclusive) of every partition.
+func (c *cluster) endOffsets(ctx context.Context, partitions int) ([]int64, error) {
+	listed, err := c.adm.ListEndOffsets(ctx, c.topic)
+	if err == nil {
+		err = listed.Error()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list end offsets of %s: %w", c.topic, err)
+	}
+	ends := make([]int64, partitions)
+	for i := range ends {
+		o, ok := listed.Lookup(c.topic, int32(i))
+		if !ok {
+			return nil, fmt.Errorf("list end offsets of %s: partition %d is missing", c.topic, i)
+		}
+		ends[i] = o.Offset
+	}
+	return ends, nil
+}
+
+// span is the number of offsets between two listings.
+func span(before, after []int64) (n int64) {
+	for i := range before {
+		n += after[i] - before[i]
+	}
+	return n
+}
