@@ -49,12 +49,13 @@ func (l *line) failAll(err error) {
 	list := l.list[l.head:]
 	l.list, l.head = nil, 0
 	for _, p := range list {
-		answer(p, err)
+		p.Refuse(err)
 	}
 }
 
-// answer tells p's waiter, if it has one, that p failed.
-func answer(p *Proposal, err error) {
+// Refuse tells p's waiter, if it has one, that p failed. For those who hold a
+// proposal that never reached a replica.
+func (p *Proposal) Refuse(err error) {
 	if p.Waiter != nil && p.Wait != WaitNone {
 		p.Waiter.Proposed(p, err)
 	}

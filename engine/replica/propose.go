@@ -16,7 +16,7 @@ var errFull = fmt.Errorf("%w: %w", ErrOverloaded, ErrDropped)
 func (r *Replica) Propose(drain []*Proposal) {
 	if r.err != nil {
 		for _, p := range drain {
-			answer(p, r.err)
+			p.Refuse(r.err)
 		}
 		return
 	}
@@ -30,10 +30,10 @@ func (r *Replica) enqueue(p *Proposal) {
 	size := int64(len(p.Data))
 	switch {
 	case !r.mayLead():
-		answer(p, r.notLeader())
+		p.Refuse(r.notLeader())
 	case r.queue.len() > 0 && r.queueBytes+size > r.cfg.QueueBytesMax:
 		r.stats.Overload++
-		answer(p, ErrOverloaded)
+		p.Refuse(ErrOverloaded)
 	default:
 		r.queue.push(p)
 		r.queueBytes += size
@@ -65,7 +65,7 @@ func (r *Replica) stamp(nowMS int64) {
 		r.queueBytes -= int64(len(p.Data))
 		if err := r.sm.Stamp(r.led, nowMS, p); err != nil {
 			if err != ErrParked {
-				answer(p, err)
+				p.Refuse(err)
 			}
 			continue
 		}
@@ -127,7 +127,7 @@ func (r *Replica) bind() {
 
 func (r *Replica) refuse(err error) {
 	for _, p := range r.stamped {
-		answer(p, err)
+		p.Refuse(err)
 	}
 }
 

@@ -139,6 +139,9 @@ func (r *Replica) Err() error { return r.err }
 func (r *Replica) Commit() ids.LogIndex  { return r.commit }
 func (r *Replica) Applied() ids.LogIndex { return r.applied }
 
+// Sole says whether this replica is the only voter of its group.
+func (r *Replica) Sole() bool { return r.sole }
+
 // Stats gives a copy of the counters.
 func (r *Replica) Stats() Stats { return r.stats }
 

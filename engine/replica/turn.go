@@ -24,12 +24,19 @@ type Output struct {
 	Stored []Stored
 }
 
+// ResetMessages takes Messages and Stored out of o and keeps their memory, for
+// an owner that must know which replica they came from.
+func (o *Output) ResetMessages() {
+	clear(o.Messages)
+	clear(o.Stored)
+	o.Messages, o.Stored = o.Messages[:0], o.Stored[:0]
+}
+
 // Reset empties o and keeps its memory.
 func (o *Output) Reset() {
-	clear(o.Messages)
+	o.ResetMessages()
 	clear(o.Records)
-	clear(o.Stored)
-	o.Messages, o.Records, o.Stored = o.Messages[:0], o.Records[:0], o.Stored[:0]
+	o.Records = o.Records[:0]
 }
 
 // Stored is what must wait until an append is durable.

@@ -1,0 +1,235 @@
+package multiraft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"dyno/engine/events"
+	"dyno/engine/ids"
+	"dyno/engine/replica"
+	"dyno/wal"
+)
+
+// Group is one open group on this node. Its methods are safe for concurrent use
+// unless they say otherwise.
+type Group struct {
+	m    *Manager
+	w    *worker
+	spec Spec
+	log  *groupLog
+
+	// Owner: the worker.
+	rep     *replica.Replica
+	waiting []*replica.Proposal // this drain's
+	touched bool
+	ticking bool
+	counted replica.Stats // what the worker's counters hold of this group
+
+	// Written by the worker after each turn, read by everybody.
+	role            atomic.Pointer[replica.Role]
+	commit, applied atomic.Uint64
+	damage          atomic.Pointer[error]
+
+	opened  chan struct{} // closed when Open is through; then openErr is set
+	openErr error
+	removed bool // guarded by m.mu
+}
+
+// ID is the group's id.
+func (g *Group) ID() ids.GroupID { return g.spec.Group }
+
+// Replica is the id of the member that lives on this node.
+func (g *Group) Replica() ids.ReplicaID { return g.spec.Replica }
+
+// Propose hands p to the group's worker and returns at once; p's waiter hears
+// the outcome. An error means p was refused here and its waiter hears nothing:
+// ErrOverloaded (the worker's mailbox is full), ErrDiskFull or ErrStopped.
+// Proposals of one goroutine keep their order.
+func (g *Group) Propose(p *replica.Proposal) error {
+	switch {
+	case g.m.quiet.Load():
+		return replica.ErrStopped
+	case g.m.cfg.Log.Full():
+		return replica.ErrDiskFull
+	}
+	return g.w.box.propose(g, p)
+}
+
+// Read gives applied entries of [lo, hi): at least one, at most maxBytes bytes
+// of data beyond the first, and possibly fewer than would fit; what is not yet
+// applied is left out, so the result can be empty. The entries are shared with
+// the log. It may read the disk. Fails with ErrCompacted below Bounds.
+func (g *Group) Read(lo, hi ids.LogIndex, maxBytes int64) ([]replica.Entry, error) {
+	hi = min(hi, ids.LogIndex(g.applied.Load())+1)
+	if lo == 0 {
+		return nil, replica.ErrCompacted
+	}
+	if lo >= hi {
+		return nil, nil
+	}
+	return g.log.read(lo, hi, maxBytes)
+}
+
+// Bounds are the oldest entry that can be read and the newest in the log, both
+// inclusive; first == last+1 when there is none. The newest may not be applied.
+func (g *Group) Bounds() (first, last ids.LogIndex) { return g.log.bounds() }
+
+// ReadIndex returns an index that a linearizable read must have seen; this
+// replica has applied it. On a follower it asks the leader. It blocks until the
+// answer is there or ctx ends, which gives ErrTimeout.
+func (g *Group) ReadIndex(ctx context.Context) (ids.LogIndex, error) {
+	r := &readCall{answer: make(chan readAnswer, 1)}
+	ask := func() {
+		g.rep.ReadIndex(r)
+		g.w.touch(g)
+	}
+	if !g.w.box.call(ask) {
+		return 0, replica.ErrStopped
+	}
+	select {
+	case a := <-r.answer:
+		return a.index, a.err
+	case <-ctx.Done():
+		g.w.box.call(func() { g.rep.CancelRead(r) })
+		return 0, fmt.Errorf("%w: read index of group %d: %w", replica.ErrTimeout, g.spec.Group, context.Cause(ctx))
+	}
+}
+
+type readCall struct{ answer chan readAnswer } // capacity 1
+
+type readAnswer struct {
+	index ids.LogIndex
+	err   error
+}
+
+// ReadReady implements replica.ReadWaiter.
+func (r *readCall) ReadReady(index ids.LogIndex, err error) { r.answer <- readAnswer{index, err} }
+
+// Compact makes first the oldest entry in the shared log, durably; it returns
+// when that is so. What is below must be applied, and be in Cold if it is still
+// to be read. Not for the worker goroutine: it blocks.
+func (g *Group) Compact(first ids.LogIndex) error {
+	result := make(chan error, 1)
+	ok := g.w.box.call(func() {
+		if err := g.compact(first); err != nil {
+			result <- err
+			return
+		}
+		g.w.current.calls = append(g.w.current.calls, func() { result <- g.m.failure() })
+		g.w.touch(g)
+	})
+	if !ok {
+		return replica.ErrStopped
+	}
+	return <-result
+}
+
+// compact runs on the worker.
+func (g *Group) compact(first ids.LogIndex) error {
+	switch {
+	case g.rep.Err() != nil:
+		return g.rep.Err()
+	case first > g.rep.Applied()+1:
+		return fmt.Errorf("compact group %d to %d: only %d is applied", g.spec.Group, first, g.rep.Applied())
+	case first <= g.log.first:
+		return nil
+	}
+	prev, err := g.log.Term(first - 1)
+	if err != nil {
+		return fmt.Errorf("compact: %w", err)
+	}
+	g.w.out.Records = append(g.w.out.Records, wal.Record{
+		Stream: uint64(g.spec.Group), Kind: wal.KindTruncateBefore, Index: uint64(first), Term: uint64(prev),
+	})
+	g.log.cut(first, prev)
+	return nil
+}
+
+// Campaign starts an election now.
+func (g *Group) Campaign() {
+	g.w.box.call(func() {
+		g.rep.Campaign()
+		g.w.touch(g)
+	})
+}
+
+// Transfer hands leadership to another voter; it returns when that has begun.
+// Watch Status for the end. Fails with ErrNotLeader elsewhere.
+func (g *Group) Transfer(to ids.ReplicaID) error {
+	result := make(chan error, 1)
+	ok := g.w.box.call(func() {
+		result <- g.rep.Transfer(to)
+		g.w.touch(g)
+	})
+	if !ok {
+		return replica.ErrStopped
+	}
+	return <-result
+}
+
+// Status is a view of a group. Its parts are read one after the other: they may
+// be of two moments next to each other, but each only ever grows.
+type Status struct {
+	Group   ids.GroupID
+	Replica ids.ReplicaID
+	replica.Role
+	Commit, Applied, First, Last ids.LogIndex // inclusive
+	Damage                       error        // why the replica stopped; nil while it runs
+}
+
+// Status gives the state of this node's replica. It never blocks.
+func (g *Group) Status() Status {
+	s := Status{Group: g.spec.Group, Replica: g.spec.Replica, Role: *g.role.Load()}
+	s.Applied, s.Commit = ids.LogIndex(g.applied.Load()), ids.LogIndex(g.commit.Load())
+	s.First, s.Last = g.log.bounds()
+	if err := g.damage.Load(); err != nil {
+		s.Damage = *err
+	}
+	return s
+}
+
+// publish shows what a turn changed, and tells the listener of what is rare.
+func (g *Group) publish(err error) {
+	g.applied.Store(uint64(g.rep.Applied()))
+	g.commit.Store(uint64(g.rep.Commit()))
+	if err != nil && g.damage.Load() == nil {
+		g.damage.Store(&err)
+		if errors.Is(err, replica.ErrDamaged) {
+			g.m.cfg.Listener.Event(events.ReplicaDamaged{Group: g.spec.Group, Replica: g.spec.Replica, Err: err})
+		}
+	}
+	g.w.counts.add(&g.counted, g.rep.Stats())
+	was, now := *g.role.Load(), g.rep.Role()
+	if now == was {
+		return
+	}
+	g.role.Store(&now)
+	g.tellRole(was, now)
+}
+
+func (g *Group) tellRole(was, now replica.Role) {
+	to := g.m.cfg.Listener
+	led := was.State == replica.Leader
+	leads := now.State == replica.Leader
+	switch {
+	case leads && (!led || was.Term != now.Term):
+		to.Event(events.BecameLeader{Group: g.spec.Group, Replica: g.spec.Replica, Term: now.Term})
+	case led && !leads:
+		to.Event(events.BecameFollower{Group: g.spec.Group, Replica: g.spec.Replica, Term: now.Term, Leader: now.Leader})
+	}
+	if was.Leader != now.Leader {
+		to.Event(events.LeaderChanged{Group: g.spec.Group, Term: now.Term, Leader: now.Leader})
+	}
+}
+
+// nodeOf is where a member lives; 0 if it is none. Groups are small.
+func (g *Group) nodeOf(member uint64) ids.NodeID {
+	for i := range g.spec.Members {
+		if g.spec.Members[i].Replica == ids.ReplicaID(member) {
+			return g.spec.Members[i].Node
+		}
+	}
+	return 0
+}

@@ -1,0 +1,146 @@
+package multiraft
+
+import (
+	"sync"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"dyno/engine/replica"
+	"dyno/engine/transport"
+)
+
+// inbox is everything that happened for one worker since it last looked.
+type inbox struct {
+	done     []*batch // in the order of submission
+	calls    []func()
+	messages []message
+	props    []proposal
+	tick     bool // at least one tick passed; more than one counts as one
+
+	messageBytes, propBytes int64
+}
+
+type message struct {
+	group *Group
+	m     raftpb.Message // MsgUnreachable with From set stands for a report
+}
+
+type proposal struct {
+	group *Group
+	p     *replica.Proposal
+}
+
+func (in *inbox) reset() {
+	clear(in.done)
+	clear(in.calls)
+	clear(in.messages)
+	clear(in.props)
+	*in = inbox{done: in.done[:0], calls: in.calls[:0], messages: in.messages[:0], props: in.props[:0]}
+}
+
+// mailbox is how everybody else reaches a worker. The worker takes all of it at
+// once; a putter wakes it only when the box was empty, so that a busy worker
+// costs its senders one short lock and nothing else.
+type mailbox struct {
+	wake chan struct{} // capacity 1; sent to by putters; never closed
+
+	mu     sync.Mutex // guards what follows
+	in     inbox
+	filled bool // something was put since take
+	closed bool // the worker is gone
+	max    int64
+
+	refused, dropped uint64
+}
+
+// put runs add under the lock and wakes the worker if the box was empty. It
+// does nothing and returns false when the worker is gone.
+func (b *mailbox) put(add func(in *inbox)) bool {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return false
+	}
+	add(&b.in)
+	b.unlockAndWake()
+	return true
+}
+
+func (b *mailbox) unlockAndWake() {
+	was := b.filled
+	b.filled = true
+	b.mu.Unlock()
+	if !was {
+		select {
+		case b.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (b *mailbox) call(f func()) bool {
+	return b.put(func(in *inbox) { in.calls = append(in.calls, f) })
+}
+
+func (b *mailbox) stored(done *batch) {
+	b.put(func(in *inbox) { in.done = append(in.done, done) })
+}
+
+func (b *mailbox) tick() {
+	b.put(func(in *inbox) { in.tick = true })
+}
+
+// propose is put without a closure: it is the hot one.
+func (b *mailbox) propose(g *Group, p *replica.Proposal) error {
+	size := int64(len(p.Data))
+	b.mu.Lock()
+	switch {
+	case b.closed:
+		b.mu.Unlock()
+		return replica.ErrStopped
+	case b.in.propBytes > 0 && b.in.propBytes+size > b.max:
+		b.refused++
+		b.mu.Unlock()
+		return replica.ErrOverloaded
+	}
+	b.in.props = append(b.in.props, proposal{g, p})
+	b.in.propBytes += size
+	b.unlockAndWake()
+	return nil
+}
+
+// message puts a peer's message, or drops it when too much waits: Raft sends
+// again.
+func (b *mailbox) message(g *Group, m *raftpb.Message) {
+	size := transport.Size(m)
+	b.mu.Lock()
+	if b.closed || b.in.messageBytes > 0 && b.in.messageBytes+size > b.max {
+		b.dropped++
+		b.mu.Unlock()
+		return
+	}
+	b.in.messages = append(b.in.messages, message{g, *m})
+	b.in.messageBytes += size
+	b.unlockAndWake()
+}
+
+// take swaps the filled inbox for an empty one.
+func (b *mailbox) take(empty inbox) inbox {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	full := b.in
+	b.in, b.filled = empty, false
+	return full
+}
+
+func (b *mailbox) close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+}
+
+func (b *mailbox) counters() (refused, dropped uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.refused, b.dropped
+}

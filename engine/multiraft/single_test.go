@@ -1,0 +1,264 @@
+package multiraft
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"dyno/engine/ids"
+	"dyno/engine/replica"
+	"dyno/wal"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// machine is a state machine that keeps what it applied. Its mutex lets tests
+// look at it; the worker is the only writer.
+type machine struct {
+	mu      sync.Mutex
+	applied ids.LogIndex
+	data    []string
+	stamped []string // not yet applied, as leader
+	leads   ids.Term
+	broken  error
+	refuse  func(p *replica.Proposal) error
+	log     []string // calls other than Stamp and Apply
+}
+
+func (s *machine) Stamp(term ids.Term, _ int64, p *replica.Proposal) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leads != term {
+		panic(fmt.Sprintf("stamp in term %d, leading %d", term, s.leads))
+	}
+	if s.refuse != nil {
+		if err := s.refuse(p); err != nil {
+			return err
+		}
+	}
+	s.stamped = append(s.stamped, string(p.Data))
+	return nil
+}
+
+func (s *machine) Unstamp(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stamped = s.stamped[:len(s.stamped)-n]
+	s.log = append(s.log, fmt.Sprint("unstamp ", n))
+}
+
+func (s *machine) Lead(term ids.Term) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leads = term
+	s.log = append(s.log, fmt.Sprint("lead ", term))
+}
+
+func (s *machine) Follow() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leads, s.stamped = 0, nil
+	s.log = append(s.log, "follow")
+}
+
+func (s *machine) Apply(entries []replica.Entry) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken != nil {
+		return s.broken
+	}
+	for _, e := range entries {
+		if e.Index != s.applied+1 {
+			panic(fmt.Sprintf("apply %d after %d", e.Index, s.applied))
+		}
+		s.applied = e.Index
+		if len(e.Data) == 0 {
+			continue
+		}
+		s.data = append(s.data, string(e.Data))
+		if s.leads != 0 {
+			if s.stamped[0] != string(e.Data) {
+				panic(fmt.Sprintf("applied %q, first stamped %q", e.Data, s.stamped[0]))
+			}
+			s.stamped = s.stamped[1:]
+		}
+	}
+	return nil
+}
+
+func (s *machine) Applied() ids.LogIndex {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.applied
+}
+
+func (s *machine) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.data...)
+}
+
+// waiter counts its answers and hands over the first.
+type waiter struct {
+	answer chan error // capacity 2: a second answer is a failure the test sees
+}
+
+func newWaiter() *waiter { return &waiter{answer: make(chan error, 2)} }
+
+func (w *waiter) Proposed(_ *replica.Proposal, err error) { w.answer <- err }
+
+func propose(t testing.TB, g *Group, data string, wait replica.Wait) *waiter {
+	t.Helper()
+	w := newWaiter()
+	if err := g.Propose(&replica.Proposal{Data: []byte(data), Wait: wait, Waiter: w}); err != nil {
+		t.Fatalf("propose %q: %v", data, err)
+	}
+	return w
+}
+
+func want(t testing.TB, w *waiter, target error) {
+	t.Helper()
+	if err := <-w.answer; !errors.Is(err, target) {
+		t.Fatalf("answer %v, want %v", err, target)
+	}
+}
+
+func single(t testing.TB, log Log, change ...func(*Config)) *Manager {
+	t.Helper()
+	cfg := Config{Node: 1, Log: log}
+	for _, f := range change {
+		f(&cfg)
+	}
+	m, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	return m
+}
+
+func spec(group ids.GroupID) Spec {
+	return Spec{Group: group, Replica: 1, Members: []Member{{Replica: 1, Node: 1}}}
+}
+
+func open(t testing.TB, m *Manager, group ids.GroupID, sm replica.StateMachine) *Group {
+	t.Helper()
+	g, err := m.Open(spec(group), sm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func TestSingleVoterSlice(t *testing.T) {
+	log := NewMemoryLog()
+	m := single(t, log)
+	sm := &machine{}
+	g := open(t, m, 7, sm)
+	// No waiting for the election: proposals wait for it themselves.
+	want(t, propose(t, g, "a", replica.WaitCommit), nil)
+	want(t, propose(t, g, "b", replica.WaitDurable), nil)
+	want(t, propose(t, g, "c", replica.WaitCommit), nil)
+	if got := fmt.Sprint(sm.all()); got != "[a b c]" {
+		t.Fatalf("applied %s", got)
+	}
+	s := g.Status()
+	if s.State != replica.Leader || s.Term != 1 || s.Applied != 4 || s.First != 1 || s.Last != 4 {
+		t.Fatalf("status %+v", s)
+	}
+	entries, err := g.Read(1, 100, 1<<20)
+	if err != nil || len(entries) == 0 {
+		t.Fatalf("read: %v %v", entries, err)
+	}
+	if idx, err := g.ReadIndex(t.Context()); err != nil || idx != 4 {
+		t.Fatalf("read index %d: %v", idx, err)
+	}
+}
+
+func TestNothingIsAnsweredBeforeTheLogSaysSo(t *testing.T) {
+	log := NewMemoryLog()
+	m := single(t, log)
+	sm := &machine{}
+	g := open(t, m, 1, sm)
+	want(t, propose(t, g, "first", replica.WaitCommit), nil)
+
+	log.Hold()
+	durable := propose(t, g, "durable", replica.WaitDurable)
+	commit := propose(t, g, "commit", replica.WaitCommit)
+	// The worker has seen both once a call that follows them was run and a
+	// drain later has begun.
+	sync := func() {
+		for range 2 {
+			done := make(chan struct{})
+			g.w.box.call(func() { close(done) })
+			<-done
+		}
+	}
+	sync()
+	if log.Held() == 0 {
+		t.Fatal("nothing was submitted")
+	}
+	for _, w := range []*waiter{durable, commit} {
+		select {
+		case err := <-w.answer:
+			t.Fatalf("answered %v while the log held the append back", err)
+		default:
+		}
+	}
+	if got := len(sm.all()); got != 1 || g.Status().Commit != 2 {
+		t.Fatalf("%d applied, commit index %d while the append is held back", got, g.Status().Commit)
+	}
+	log.Release(-1)
+	want(t, durable, nil)
+	want(t, commit, nil)
+}
+
+func TestRestartFindsEverything(t *testing.T) {
+	log := NewMemoryLog()
+	var all []string
+	for life := range 4 {
+		m := single(t, log)
+		sm := &machine{}
+		g := open(t, m, 3, sm)
+		for i := range 10 {
+			all = append(all, fmt.Sprint(life, i))
+			want(t, propose(t, g, all[len(all)-1], replica.WaitCommit), nil)
+		}
+		if got := fmt.Sprint(sm.all()); got != fmt.Sprint(all) {
+			t.Fatalf("life %d: applied %s, want %s", life, got, all)
+		}
+		if life%2 == 0 { // a crash, otherwise a clean stop
+			log = log.Crash()
+			m.Close()
+		} else if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	info, _ := log.Info(3)
+	if info.State.Commit != info.Last {
+		t.Fatalf("after a clean stop the commit index is %d, the last entry %d", info.State.Commit, info.Last)
+	}
+}
+
+func TestFailedLogFailsAll(t *testing.T) {
+	log := NewMemoryLog()
+	m := single(t, log)
+	g, other := open(t, m, 1, &machine{}), open(t, m, 2, &machine{})
+	want(t, propose(t, g, "x", replica.WaitCommit), nil)
+	want(t, propose(t, other, "x", replica.WaitCommit), nil)
+	log.Hold()
+	w := propose(t, g, "y", replica.WaitCommit)
+	done := make(chan struct{})
+	g.w.box.call(func() { close(done) })
+	<-done
+	log.Fail(wal.ErrFailed)
+	want(t, w, wal.ErrFailed)
+	<-m.Failed()
+	want(t, propose(t, other, "z", replica.WaitCommit), wal.ErrFailed)
+	if err := m.Close(); !errors.Is(err, wal.ErrFailed) {
+		t.Fatalf("close: %v", err)
+	}
+}
