@@ -115,6 +115,11 @@ var (
 	// or newer than the partition's.
 	ErrFencedEpoch  = errors.New("fenced leader epoch")
 	ErrUnknownEpoch = errors.New("unknown leader epoch")
+	// ErrDamaged: an applied entry does not fit the log before it. The
+	// replica's log is not what it must be, and the group has to stop.
+	ErrDamaged = errors.New("partition damaged")
+	// ErrCheckpoint: the state blob of a checkpoint cannot be read.
+	ErrCheckpoint = errors.New("partition checkpoint unreadable")
 	// ErrNotEnoughReplicas: fewer in-sync replicas than min.insync.replicas.
 	ErrNotEnoughReplicas = errors.New("not enough replicas")
 )

@@ -114,7 +114,7 @@ func checkInfo(b []byte, in BatchInfo) error {
 		what = "transactional batch"
 	case in.Attributes&attrAppendTime != 0:
 		what = "log append time set by a producer"
-	case in.Attributes&attrCodec > int16(codecZstd):
+	case Codec(in.Attributes&attrCodec) > CodecZstd:
 		what = "unknown compression codec"
 	case in.ProducerID < ids.NoProducer:
 		what = "negative producer id"

@@ -2,7 +2,6 @@ package partition
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -34,9 +33,6 @@ const (
 	producerBytes = 19
 	memoBytes     = 24
 )
-
-// ErrCheckpoint means the state blob of a checkpoint cannot be read.
-var ErrCheckpoint = errors.New("partition checkpoint unreadable")
 
 // State encodes what a checkpoint of L1 must keep beside the batches, as of the
 // last entry applied. Call it after the entries were written to L1 and before

@@ -141,16 +141,6 @@ func (x *hotIndex) offset(p hotPos) ids.Offset {
 	return c.offset + ids.Offset(c.batches[p.batch].offset)
 }
 
-func (x *hotIndex) maxMS(p hotPos) int64 { return x.chunks[p.chunk].batches[p.batch].maxMS }
-
-// next steps one batch on; ok false behind the last one.
-func (x *hotIndex) next(p hotPos) (hotPos, bool) {
-	if p.batch+1 < len(x.chunks[p.chunk].batches) {
-		return hotPos{p.chunk, p.batch + 1}, true
-	}
-	return hotPos{p.chunk + 1, 0}, p.chunk+1 < len(x.chunks)
-}
-
 // byTime gives the first batch from at on whose largest timestamp is at least ms.
 func (x *hotIndex) byTime(at hotPos, ms int64) (hotPos, bool) {
 	for ; at.chunk < len(x.chunks); at = (hotPos{at.chunk + 1, 0}) {
@@ -167,6 +157,22 @@ func (x *hotIndex) byTime(at hotPos, ms int64) (hotPos, bool) {
 	return hotPos{}, false
 }
 
+// largest is the largest timestamp from at on.
+func (x *hotIndex) largest(at hotPos) int64 {
+	best := int64(math.MinInt64)
+	for ; at.chunk < len(x.chunks); at = (hotPos{at.chunk + 1, 0}) {
+		c := x.chunks[at.chunk]
+		if at.batch == 0 {
+			best = max(best, c.maxMS)
+			continue
+		}
+		for _, b := range c.batches[at.batch:] {
+			best = max(best, b.maxMS)
+		}
+	}
+	return best
+}
+
 // drop forgets all batches at log indexes up to and with upTo.
 func (x *hotIndex) drop(upTo ids.LogIndex) {
 	n := sort.Search(len(x.chunks), func(i int) bool { return x.chunks[i].index > upTo })
@@ -180,6 +186,16 @@ func (x *hotIndex) drop(upTo ids.LogIndex) {
 		x.chunks[n] = c.from(k)
 	}
 	x.chunks = append([]*hotChunk(nil), x.chunks[n:]...)
+}
+
+// cut forgets the batches that end at or below the log start.
+func (x *hotIndex) cut(start ids.Offset) {
+	switch {
+	case start >= x.end:
+		x.chunks = nil
+	case start > x.first():
+		x.drop(x.index(x.find(start)) - 1)
+	}
 }
 
 // from is the chunk without its first k batches.

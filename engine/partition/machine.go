@@ -272,5 +272,6 @@ func (p *Partition) setStart(start ids.Offset) {
 	if start > p.start {
 		p.start = start
 		p.epochs.cut(start)
+		p.index.cut(start)
 	}
 }

@@ -1,7 +1,6 @@
 package partition
 
 import (
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -71,10 +70,6 @@ func (c *Config) validate() error {
 	}
 	return nil
 }
-
-// ErrDamaged means an applied entry does not fit the log before it: the
-// replica's log is not what it must be, and the group has to stop.
-var ErrDamaged = errors.New("partition damaged")
 
 // Partition is the Kafka view of one replicated log, and the state machine
 // that the replica drives. See the package documentation for who calls what.

@@ -39,14 +39,16 @@ func (p *Partition) Read(args ReadArgs) (ReadResult, error) {
 			return p.readFailed(res, at, err)
 		}
 		if len(batches) == 0 {
-			break
+			if !one {
+				break
+			}
+			return p.readFailed(res, at, fmt.Errorf("%w: no batch there", ErrDamaged))
 		}
 		for _, b := range batches {
 			res.Batches = append(res.Batches, b)
 			res.Bytes += len(b)
 		}
-		last := batches[len(batches)-1]
-		at, one = baseOffset(last)+ids.Offset(readInfo(last).LastOffsetDelta)+1, false
+		at, one = endOffset(batches[len(batches)-1]), false
 		if !sp.cold {
 			break // what is hot was cut by size, not by where it lies
 		}
