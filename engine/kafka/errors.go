@@ -1,6 +1,13 @@
 package kafka
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"os"
+
+	"dyno/engine/partition"
+	"dyno/engine/replica"
+)
 
 // Errors a Backend answers with; replica and partition errors are mapped too.
 var (
@@ -16,3 +23,83 @@ var (
 	ErrPolicy           = errors.New("policy violation")
 	ErrUnknownBroker    = errors.New("unknown broker")
 )
+
+// codeOf maps an error to the Kafka code a client is answered with, by
+// errors.Is, the first match from the top. nil is codeNone, and nothing else
+// is: an error nobody foresaw is codeUnknownServer, so that no failure is ever
+// told as a success.
+//
+// Differs from Kafka: ErrOverloaded is NOT_ENOUGH_REPLICAS, the code that every
+// client takes as "nothing was written, back off and send again" (Kafka answers
+// overload by a throttle time, which needs an accepted request).
+func codeOf(err error) code {
+	if err == nil {
+		return codeNone
+	}
+	for i := range errorCodes {
+		if errors.Is(err, errorCodes[i].err) {
+			return errorCodes[i].code
+		}
+	}
+	return codeUnknownServer
+}
+
+var errorCodes = []struct {
+	err  error
+	code code
+}{
+	{replica.ErrNotLeader, codeNotLeader},
+	{replica.ErrOverloaded, codeNotEnoughReplicas},
+	{replica.ErrDropped, codeNotLeader},
+	{replica.ErrStopped, codeNotLeader},
+	{replica.ErrTimeout, codeRequestTimedOut},
+	{replica.ErrDiskFull, codeKafkaStorage},
+	{replica.ErrDamaged, codeKafkaStorage},
+	{replica.ErrCompacted, codeOffsetOutOfRange},
+
+	{partition.ErrOffsetOutOfRange, codeOffsetOutOfRange},
+	{partition.ErrCorruptBatch, codeCorruptMessage},
+	{partition.ErrOldMagic, codeInvalidRecord},
+	{partition.ErrInvalidBatch, codeInvalidRecord},
+	{partition.ErrBatchTooLarge, codeMessageTooLarge},
+	{partition.ErrOutOfOrderSequence, codeOutOfOrderSequence},
+	{partition.ErrDuplicateSequence, codeDuplicateSequence},
+	{partition.ErrProducerFenced, codeInvalidProdEpoch},
+	{partition.ErrUnknownProducer, codeUnknownProducer},
+	{partition.ErrFencedEpoch, codeFencedEpoch},
+	{partition.ErrUnknownEpoch, codeUnknownEpoch},
+	{partition.ErrNotEnoughReplicas, codeNotEnoughReplicas},
+
+	{ErrUnknownTopic, codeUnknownPartition},
+	{ErrUnknownPartition, codeUnknownPartition},
+	{ErrTopicExists, codeTopicExists},
+	{ErrInvalidTopic, codeInvalidTopic},
+	{ErrInvalidCount, codeInvalidPartitions},
+	{ErrInvalidRF, codeInvalidRF},
+	{ErrInvalidReplicas, codeInvalidReplicas},
+	{ErrInvalidConfig, codeInvalidConfig},
+	{ErrInvalidRequest, codeInvalidRequest},
+	{ErrPolicy, codePolicyViolation},
+	{ErrUnknownBroker, codeBrokerNotRegistered},
+
+	{context.DeadlineExceeded, codeRequestTimedOut},
+	{context.Canceled, codeRequestTimedOut},
+	{os.ErrDeadlineExceeded, codeRequestTimedOut},
+}
+
+// byID turns "no such topic" into the code for requests that name topics by id.
+func byID(c code, withID bool) code {
+	if withID && c == codeUnknownPartition {
+		return codeUnknownTopicID
+	}
+	return c
+}
+
+// message is the text for a response's error message field, nil without error.
+func message(err error) *string {
+	if err == nil {
+		return nil
+	}
+	s := err.Error()
+	return &s
+}

@@ -1,0 +1,363 @@
+package kafka
+
+import (
+	"errors"
+	"time"
+
+	"dyno/engine/ids"
+	"dyno/engine/partition"
+)
+
+// Fetch (1): versions 4-18.
+//
+// Behaviour, with the class of Kafka 4.0 it follows:
+//   - Only committed records are returned, up to the high watermark, or the
+//     last stable offset with read_committed (ReplicaManager.readFromLog).
+//   - The first batch of the first partition that has one is returned whole
+//     however large it is; MaxBytes and the partition's own limit hold beyond
+//     it (minOneMessage).
+//   - It waits for MinBytes until MaxWait, woken once per commit. An error in
+//     any partition ends the wait.
+//   - An offset below the log start or above the log end: OFFSET_OUT_OF_RANGE;
+//     between high watermark and log end: nothing yet.
+//   - The leader epoch of the request is checked: FENCED_LEADER_EPOCH,
+//     UNKNOWN_LEADER_EPOCH; the epoch last fetched, where given, is compared
+//     with the log's and answered by the diverging epoch (KIP-595).
+//   - Fetch sessions (KIP-227) are declined by session id 0; a request within a
+//     session is FETCH_SESSION_ID_NOT_FOUND (FetchManager.newContext).
+//   - A partition led elsewhere: NOT_LEADER_OR_FOLLOWER with the leader and its
+//     address from version 16 on (KIP-951).
+//
+// Differs from Kafka: followers do not serve consumers (KIP-392). A request
+// from a replica is served as one from a consumer: replication has its own
+// protocol. The answer is built when its turn in the connection's order comes,
+// so several fetches on one connection are served one after the other, each
+// with the newest data, and only one answer is held in memory.
+//
+// Batches go from the log's memory to the socket by reference, in one writev
+// with the headers between them.
+
+// fetch is a decoded request with room for its answer.
+type fetch struct {
+	maxWait         time.Duration
+	minBytes        int
+	maxBytes        int
+	committed       bool
+	session, sepoch int32
+
+	topics []fetchTopic
+	parts  []fetchPart // of all topics, in order
+}
+
+type fetchTopic struct {
+	name  []byte
+	id    ids.TopicID
+	parts int
+}
+
+type fetchPart struct {
+	topic     *fetchTopic
+	index     ids.Partition
+	epoch     ids.LeaderEpoch // the client's; -1 none
+	lastEpoch ids.LeaderEpoch // of the record before offset; -1 none
+	offset    ids.Offset
+	max       int
+
+	part     Partition // nil where code is set at once
+	code     code
+	res      partition.ReadResult
+	diverged partition.EpochEnd // Epoch -1: not
+}
+
+// parseFetch decodes the body of a Fetch; nothing refers to body afterwards.
+func parseFetch(h header, body []byte, most int) (*fetch, bool) {
+	v, flex := h.version, h.flexible
+	d := dec{b: append([]byte(nil), body...)}
+	if v <= 14 {
+		d.i32() // replica id
+	}
+	f := &fetch{maxWait: time.Duration(d.i32()) * time.Millisecond, sepoch: -1}
+	f.minBytes, f.maxBytes = int(d.i32()), int(d.i32())
+	f.committed = d.i8() == 1
+	if v >= 7 {
+		f.session, f.sepoch = d.i32(), d.i32()
+	}
+	n := d.count(flex, 3)
+	f.topics = make([]fetchTopic, 0, max(n, 0))
+	for ; n > 0 && !d.bad; n-- {
+		f.topics = append(f.topics, fetchTopic{})
+		t := &f.topics[len(f.topics)-1]
+		if v >= 13 {
+			t.id = d.uuid()
+		} else {
+			t.name = d.str(flex)
+		}
+		t.parts = max(d.count(flex, 16), 0)
+		if len(f.parts)+t.parts > most {
+			return nil, false
+		}
+		f.parseParts(&d, h, t)
+		d.tags(flex)
+	}
+	f.skipRest(&d, h)
+	return f, !d.bad && len(d.b) == 0
+}
+
+func (f *fetch) parseParts(d *dec, h header, t *fetchTopic) {
+	for i := 0; i < t.parts && !d.bad; i++ {
+		p := fetchPart{topic: t, epoch: -1, lastEpoch: -1}
+		p.index = ids.Partition(d.i32())
+		if h.version >= 9 {
+			p.epoch = ids.LeaderEpoch(d.i32())
+		}
+		p.offset = ids.Offset(d.i64())
+		if h.version >= 12 {
+			p.lastEpoch = ids.LeaderEpoch(d.i32())
+		}
+		if h.version >= 5 {
+			d.i64() // a follower's log start
+		}
+		p.max = int(d.i32())
+		d.tags(h.flexible)
+		f.parts = append(f.parts, p)
+	}
+}
+
+// skipRest reads the topics to forget (there are no sessions) and the rack.
+func (f *fetch) skipRest(d *dec, h header) {
+	if h.version >= 7 {
+		for n := d.count(h.flexible, 3); n > 0 && !d.bad; n-- {
+			if h.version >= 13 {
+				d.uuid()
+			} else {
+				d.str(h.flexible)
+			}
+			if k := d.count(h.flexible, 4); k > 0 {
+				d.span(4 * k)
+			}
+			d.tags(h.flexible)
+		}
+	}
+	if h.version >= 11 {
+		d.str(h.flexible) // rack
+	}
+	d.tags(h.flexible)
+}
+
+// runFetch answers a Fetch; it may wait and read the disk.
+func (c *conn) runFetch(k *call) {
+	f := k.fetch
+	if f.sepoch > 0 || f.sepoch < -1 {
+		c.srv.count.failed(codeSessionNotFound)
+		f.topics, f.parts = nil, nil
+		f.encode(k.header, &c.wr.out, c.srv.cfg.Backend, codeSessionNotFound)
+		return
+	}
+	f.maxBytes = min(max(f.maxBytes, 0), c.srv.cfg.FetchBytesMax)
+	f.find(c.srv.cfg.Backend, k.version)
+	if bytes, failed := f.read(); bytes < f.minBytes && !failed {
+		c.waitFetch(f)
+	}
+	for i := range f.parts {
+		c.srv.count.failed(f.parts[i].code)
+	}
+	f.encode(k.header, &c.wr.out, c.srv.cfg.Backend, codeNone)
+}
+
+// find looks the partitions up.
+func (f *fetch) find(b Backend, version int16) {
+	self := b.Cluster().Self
+	for i := range f.parts {
+		p := &f.parts[i]
+		var err error
+		if version >= 13 {
+			p.part, err = b.PartitionByID(p.topic.id, p.index)
+		} else {
+			p.part, err = b.Partition(p.topic.name, p.index)
+		}
+		if err != nil {
+			p.part, p.code = nil, byID(codeOf(err), version >= 13)
+			continue
+		}
+		p.code = checkLeader(p.part, self, p.epoch)
+	}
+}
+
+// checkLeader says whether this node leads p in the epoch a client believes in
+// (-1: it does not say).
+func checkLeader(p Partition, self ids.NodeID, epoch ids.LeaderEpoch) code {
+	node, now := p.Leader()
+	switch {
+	case epoch >= 0 && epoch < now:
+		return codeFencedEpoch
+	case epoch > now:
+		return codeUnknownEpoch
+	case node != self:
+		return codeNotLeader
+	}
+	return codeNone
+}
+
+// read reads all partitions anew. failed says that one has an error or
+// something else to tell at once.
+func (f *fetch) read() (bytes int, failed bool) {
+	for i := range f.parts {
+		p := &f.parts[i]
+		if p.code == codeNone {
+			p.read(f, f.maxBytes-bytes, bytes == 0)
+			bytes += p.res.Bytes
+		}
+		failed = failed || p.code != codeNone || p.diverged.Epoch >= 0
+	}
+	return bytes, failed
+}
+
+// read reads one partition: at most left bytes, or a whole first batch where
+// nothing was found yet.
+func (p *fetchPart) read(f *fetch, left int, first bool) {
+	p.diverged = partition.EpochEnd{Epoch: -1, End: -1}
+	if p.lastEpoch >= 0 {
+		end := p.part.EpochEnd(p.lastEpoch)
+		if end.Epoch < 0 {
+			p.code = codeOffsetOutOfRange
+			return
+		}
+		if end.Epoch < p.lastEpoch || end.End < p.offset {
+			p.diverged = end
+			p.res = partition.ReadResult{Offsets: p.part.Offsets()}
+			return
+		}
+	}
+	limit := min(left, p.max)
+	if limit <= 0 && !first {
+		p.res = partition.ReadResult{Offsets: p.part.Offsets()}
+		return
+	}
+	var err error
+	p.res, err = p.part.Read(partition.ReadArgs{
+		Offset: p.offset, MaxBytes: max(limit, 0), One: first, Committed: f.committed,
+	})
+	if errors.Is(err, partition.ErrOffsetOutOfRange) {
+		if o := p.part.Offsets(); p.offset >= o.LogStart && p.offset <= o.LogEnd {
+			p.res, err = partition.ReadResult{Offsets: o}, nil
+		}
+	}
+	p.code = codeOf(err)
+}
+
+// waitFetch waits until there are MinBytes, an error, or no time left. A client
+// that went away and a server that drains end it, too.
+func (c *conn) waitFetch(f *fetch) {
+	wake := make(chan struct{}, 1)
+	for i := range f.parts {
+		f.parts[i].part.Watch(wake)
+	}
+	defer func() {
+		for i := range f.parts {
+			f.parts[i].part.Unwatch(wake)
+		}
+	}()
+	end := c.srv.now() + min(max(f.maxWait, 0), c.srv.cfg.TimeoutMax)
+	self := c.srv.cfg.Backend.Cluster().Self
+	for {
+		for i := range f.parts { // leadership may be lost while it waits
+			p := &f.parts[i]
+			p.code = checkLeader(p.part, self, p.epoch)
+		}
+		bytes, failed := f.read()
+		left := end - c.srv.now()
+		if bytes >= f.minBytes || failed || left <= 0 {
+			return
+		}
+		select {
+		case <-wake:
+		case <-c.after(left):
+		case <-c.eof:
+			return
+		case <-c.dead:
+			return
+		}
+	}
+}
+
+// encode writes the reply, batches by reference.
+func (f *fetch) encode(h header, o *out, b Backend, top code) {
+	v, flex := h.version, h.flexible
+	o.begin(h.correlation, flex)
+	o.i32(0) // throttle time
+	if v >= 7 {
+		o.i16(int16(top))
+		o.i32(0) // no session
+	}
+	o.count(flex, len(f.topics))
+	var lead leaders
+	parts := f.parts
+	for i := range f.topics {
+		t := &f.topics[i]
+		o.topic(flex, v >= 13, t.name, t.id)
+		o.count(flex, t.parts)
+		for j := range parts[:t.parts] {
+			parts[j].encode(f, v, flex, o, b, &lead)
+		}
+		parts = parts[t.parts:]
+		o.tags(flex)
+	}
+	lead.encode(o, flex, b)
+	o.end()
+}
+
+func (p *fetchPart) encode(f *fetch, v int16, flex bool, o *out, b Backend, lead *leaders) {
+	r := &p.res
+	if p.code != codeNone {
+		*r = partition.ReadResult{Offsets: partition.Offsets{LogStart: -1, LastStable: -1, HighWatermark: -1}}
+	}
+	o.i32(int32(p.index))
+	o.i16(int16(p.code))
+	o.i64(int64(r.HighWatermark))
+	o.i64(int64(r.LastStable))
+	if v >= 5 {
+		o.i64(int64(r.LogStart))
+	}
+	if f.committed && p.code == codeNone {
+		o.count(flex, 0) // aborted transactions: none
+	} else {
+		o.count(flex, -1)
+	}
+	if v >= 11 {
+		o.i32(-1) // preferred read replica
+	}
+	n := 0
+	for _, batch := range r.Batches {
+		n += len(batch)
+	}
+	o.count(flex, n)
+	for _, batch := range r.Batches {
+		o.ref(batch)
+	}
+	if flex {
+		p.encodeTags(v, o, b, lead)
+	}
+}
+
+// encodeTags writes the tagged fields of a partition: diverging epoch 0,
+// current leader 1.
+func (p *fetchPart) encodeTags(v int16, o *out, b Backend, lead *leaders) {
+	var at leaderAt
+	if v >= 16 && (p.code == codeNotLeader || p.code == codeFencedEpoch) {
+		at = findLeader(b, p.topic.name, p.topic.id, p.index)
+	}
+	switch {
+	case p.code == codeNone && p.diverged.Epoch >= 0:
+		o.uvarint(1)
+		o.uvarint(0)
+		o.uvarint(13)
+		o.i32(int32(p.diverged.Epoch))
+		o.i64(int64(p.diverged.End))
+		o.tags(true)
+	case at.node != 0:
+		o.uvarint(1)
+		lead.tag(o, 1, at)
+	default:
+		o.tags(true)
+	}
+}

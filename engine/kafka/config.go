@@ -1,0 +1,95 @@
+package kafka
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// Config of Serve. A zero field means its default.
+type Config struct {
+	Listener net.Listener // required; Serve owns and closes it
+	Backend  Backend      // required
+	TLS      *tls.Config  // nil: plain text
+
+	// FrameBytesMax is the largest Produce frame (socket.request.max.bytes,
+	// 100 MiB), PlainFrameBytesMax the largest frame of any other request
+	// (2 MiB): those are decoded into many times their size.
+	FrameBytesMax, PlainFrameBytesMax int
+	// SlabBytes is what a busy connection reads into at a time (256 KiB).
+	SlabBytes int
+	// RequestPartitionsMax is the most partitions one Produce or Fetch may name
+	// (50,000).
+	RequestPartitionsMax int
+	// FetchBytesMax caps what one Fetch is answered with (fetch.max.bytes, 55 MiB).
+	FetchBytesMax int
+
+	// InflightMax and InflightBytesMax bound what one connection may have
+	// unanswered (256 requests, 64 MiB); BrokerBytesMax all connections together
+	// (1 GiB). Beyond a bound the connection is not read from until answers
+	// went out; one request alone may exceed the byte bounds.
+	InflightMax                      int
+	InflightBytesMax, BrokerBytesMax int64
+	ConnectionsMax                   int // 10,000; one more is closed at once
+
+	IdleTimeout    time.Duration // no request for so long: closed (10 min)
+	FrameTimeout   time.Duration // a started frame must be whole by then (30 s)
+	WriteTimeout   time.Duration // a reply must have left by then (30 s)
+	RequestTimeout time.Duration // for requests that bring no timeout (30 s)
+	TimeoutMax     time.Duration // cap on a timeout a client asks for (5 min)
+	DrainTimeout   time.Duration // Close waits so long for answers (5 s)
+}
+
+// ErrConfig is wrapped by every complaint of Serve about its Config.
+var ErrConfig = errors.New("kafka front config")
+
+func (c *Config) setDefaults() {
+	def(&c.FrameBytesMax, 100<<20)
+	def(&c.PlainFrameBytesMax, 2<<20)
+	def(&c.SlabBytes, 256<<10)
+	def(&c.RequestPartitionsMax, 50_000)
+	def(&c.FetchBytesMax, 55<<20)
+	def(&c.InflightMax, 256)
+	def(&c.InflightBytesMax, 64<<20)
+	def(&c.BrokerBytesMax, 1<<30)
+	def(&c.ConnectionsMax, 10_000)
+	def(&c.IdleTimeout, 10*time.Minute)
+	def(&c.FrameTimeout, 30*time.Second)
+	def(&c.WriteTimeout, 30*time.Second)
+	def(&c.RequestTimeout, 30*time.Second)
+	def(&c.TimeoutMax, 5*time.Minute)
+	def(&c.DrainTimeout, 5*time.Second)
+}
+
+func def[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func (c *Config) validate() error {
+	switch {
+	case c.Listener == nil:
+		return fmt.Errorf("%w: no Listener", ErrConfig)
+	case c.Backend == nil:
+		return fmt.Errorf("%w: no Backend", ErrConfig)
+	case c.FrameBytesMax < 1<<10 || c.FrameBytesMax > 1<<30:
+		return fmt.Errorf("%w: FrameBytesMax %d is not within 1 KiB and 1 GiB", ErrConfig, c.FrameBytesMax)
+	case c.PlainFrameBytesMax < 1<<10 || c.PlainFrameBytesMax > c.FrameBytesMax:
+		return fmt.Errorf("%w: PlainFrameBytesMax %d is not within 1 KiB and FrameBytesMax", ErrConfig, c.PlainFrameBytesMax)
+	case c.SlabBytes < slabBytesMin:
+		return fmt.Errorf("%w: SlabBytes %d is below %d", ErrConfig, c.SlabBytes, slabBytesMin)
+	case c.FetchBytesMax < 1 || c.FetchBytesMax > 1<<30:
+		return fmt.Errorf("%w: FetchBytesMax %d is not within 1 and 1 GiB", ErrConfig, c.FetchBytesMax)
+	case c.RequestPartitionsMax < 1 || c.InflightMax < 1 || c.InflightBytesMax < 1 ||
+		c.BrokerBytesMax < 1 || c.ConnectionsMax < 1:
+		return fmt.Errorf("%w: a limit is negative", ErrConfig)
+	case c.IdleTimeout < 0 || c.FrameTimeout < 0 || c.WriteTimeout < 0 || c.RequestTimeout < 0 ||
+		c.TimeoutMax < 0 || c.DrainTimeout < 0:
+		return fmt.Errorf("%w: a timeout is negative", ErrConfig)
+	}
+	return nil
+}

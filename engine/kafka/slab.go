@@ -1,0 +1,138 @@
+package kafka
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// slab is what a connection reads into: a large byte slice owned by the
+// garbage collector, filled from the front. Frames are cut out of it without a
+// copy; record batches keep it alive for as long as the log or a reader needs
+// them, nobody gives it back.
+//
+//	space  → where the next read(2) goes; several frames may come with one
+//	frame  → the next whole frame, if there is one
+//
+// The one copy there is: a frame that began at the end of a slab moves to the
+// next one, at most once for a frame up to SlabBytes. A frame above half a
+// slab gets one of its own, exactly as large, and only its first peekBytes are
+// read before that is known; above SlabBytes it grows fourfold at a time as
+// its bytes arrive, so that nobody reserves memory by announcing a length (each
+// byte is then copied a third of a time on average).
+type slab struct {
+	buf   []byte
+	r, w  int   // buf[r:w] is read from the socket and not yet cut into frames
+	kept  bool  // frames cut from buf may be in use: it must not be reused
+	size  int   // of the next shared slab
+	max   int   // SlabBytes
+	moved int64 // bytes copied so far
+	own   bool  // buf is for one big frame alone
+	peek  bool  // the last frame was big: the next one may be, too
+}
+
+const (
+	slabBytesMin = 16 << 10
+	peekBytes    = 16 << 10
+	// readBytesMin is the smallest rest of a slab worth a read(2).
+	readBytesMin = 4 << 10
+	prefixBytes  = 4
+	// headBytes is how much of a frame its limits can be told from: the prefix,
+	// API key and version.
+	headBytes = prefixBytes + 4
+)
+
+var (
+	errFrameTooLarge = errors.New("frame too large")
+	errFrameTooSmall = errors.New("frame too small")
+)
+
+// frame cuts the next whole frame, without its length prefix. ok is false
+// where more bytes are needed. limit gives the largest frame for an API key
+// and version, or an error.
+func (s *slab) frame(limit func(key, version int16) (int, error)) (f []byte, ok bool, err error) {
+	b := s.buf[s.r:s.w]
+	if len(b) < headBytes {
+		return nil, false, nil
+	}
+	n := int64(int32(binary.BigEndian.Uint32(b)))
+	if n < headBytes { // key, version, correlation id
+		return nil, false, errFrameTooSmall
+	}
+	most, err := limit(int16(binary.BigEndian.Uint16(b[4:])), int16(binary.BigEndian.Uint16(b[6:])))
+	if err != nil {
+		return nil, false, err
+	}
+	if n > int64(most) {
+		return nil, false, errFrameTooLarge
+	}
+	end := prefixBytes + int(n)
+	if len(b) < end {
+		return nil, false, nil
+	}
+	s.r += end
+	s.peek = s.peek && s.own
+	return b[prefixBytes:end:end], true, nil
+}
+
+// partial says whether the next frame has begun.
+func (s *slab) partial() bool { return s.r < s.w }
+
+// space returns where the next read goes, never empty. frame must have been
+// asked before.
+func (s *slab) space() []byte {
+	need := s.need()
+	switch {
+	case s.buf == nil:
+		s.move(s.size, need)
+	case s.r == s.w && !s.kept:
+		s.r, s.w = 0, 0
+	case s.own && s.r == 0 && s.w < len(s.buf):
+	case s.r+need > len(s.buf), s.r > 0 && len(s.buf)-s.w < readBytesMin:
+		s.move(s.size, need)
+	}
+	if s.w == len(s.buf) {
+		panic("BUG: no room to read into")
+	}
+	if s.peek {
+		return s.buf[s.w:min(len(s.buf), s.w+peekBytes)]
+	}
+	return s.buf[s.w:]
+}
+
+// need is how many bytes the frame that has begun takes as far as is known.
+func (s *slab) need() int {
+	if s.w-s.r < headBytes {
+		return headBytes
+	}
+	return prefixBytes + int(binary.BigEndian.Uint32(s.buf[s.r:]))
+}
+
+// move takes the begun frame of need bytes to a place with room for it.
+func (s *slab) move(size, need int) {
+	have := s.buf[s.r:s.w]
+	own := need > s.max/2
+	switch {
+	case own && need > s.max:
+		size = min(need, max(s.max, 4*len(have)))
+	case own:
+		size = need
+	case need > size:
+		size = s.max
+	}
+	if !own && !s.kept && len(s.buf) >= max(need, size) && len(s.buf) <= s.max {
+		s.w = copy(s.buf, have)
+		s.moved += int64(s.w)
+		s.r = 0
+		return
+	}
+	s.buf = make([]byte, size)
+	s.w = copy(s.buf, have)
+	s.moved += int64(s.w)
+	s.r = 0
+	if s.kept && !own {
+		s.size = min(2*s.size, s.max)
+	}
+	s.kept = false
+	s.peek = s.own && !own
+	s.own = own
+}
