@@ -1,0 +1,194 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"dyno/bench/cell"
+)
+
+// job is one request to one child process.
+type job struct {
+	name string
+	argv []string // the program and the arguments that make it a child
+	work string   // a key of Works
+	spec any
+	// progress, if set, is told the child's pid and what it reported, on the
+	// job's goroutine; the child waits in its report meanwhile.
+	progress func(pid int, report json.RawMessage)
+}
+
+// A child whose work is over gets childGrace to end by itself, one whose work
+// was cancelled gets cancelGrace.
+const (
+	childGrace  = 10 * time.Second
+	cancelGrace = 2 * time.Second
+)
+
+// runJobs starts one fresh process per job, lets all begin at the same moment
+// once all are prepared (began is called then), and returns their results in
+// order. It returns when every child has ended, whatever happened. The first
+// error cancels the others. Errors: ErrStart, ErrNoSpace, the child's own.
+func runJobs(ctx context.Context, jobs []job, began func()) ([]json.RawMessage, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		wg      sync.WaitGroup
+		prepare sync.WaitGroup
+		start   = make(chan struct{}) // closed here when all are ready
+		results = make([]json.RawMessage, len(jobs))
+		errs    = make([]error, len(jobs))
+	)
+	prepare.Add(len(jobs))
+	for i, j := range jobs {
+		wg.Go(func() {
+			once := sync.OnceFunc(prepare.Done)
+			defer once()
+			results[i], errs[i] = j.run(ctx, once, start)
+			if errs[i] != nil {
+				cancel()
+			}
+		})
+	}
+	prepare.Wait()
+	if ctx.Err() == nil && began != nil {
+		began()
+	}
+	close(start)
+	wg.Wait()
+	return results, firstCause(errs)
+}
+
+// firstCause picks the error that made the others be cancelled.
+func firstCause(errs []error) error {
+	var first error
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		if first == nil || errors.Is(first, context.Canceled) && !errors.Is(err, context.Canceled) {
+			first = err
+		}
+	}
+	return first
+}
+
+func (j *job) run(ctx context.Context, ready func(), start <-chan struct{}) (json.RawMessage, error) {
+	in, out, p, err := j.launch()
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	// Hanging up cancels the child's work; it then ends by itself.
+	hangUp := sync.OnceFunc(func() { in.Close() })
+	defer hangUp()
+	defer context.AfterFunc(ctx, hangUp)()
+	result, err := j.talk(ctx, p.cmd.Process.Pid, in, out, ready, start)
+	grace := childGrace
+	if err != nil {
+		hangUp()
+		grace = cancelGrace
+	}
+	stopErr := p.waitOrStop(grace)
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return nil, fmt.Errorf("%s: %w", j.name, ctx.Err())
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", j.name, err)
+	case result == nil:
+		return nil, fmt.Errorf("%s ended without a result (%v); %s", j.name, stopErr, p.lastWords())
+	}
+	return result, nil
+}
+
+// launch starts the child with pipes to its standard input and output.
+func (j *job) launch() (in, out *os.File, p *process, err error) {
+	childIn, in, err := os.Pipe()
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("%w %s: %v", ErrStart, j.name, err)
+	}
+	defer childIn.Close()
+	out, childOut, err := os.Pipe()
+	if err != nil {
+		in.Close()
+		return nil, nil, nil, fmt.Errorf("%w %s: %v", ErrStart, j.name, err)
+	}
+	defer childOut.Close()
+	cmd := exec.Command(j.argv[0], j.argv[1:]...)
+	cmd.Stdin, cmd.Stdout = childIn, childOut
+	if p, err = launch(j.name, cmd); err != nil {
+		in.Close()
+		out.Close()
+		return nil, nil, nil, err
+	}
+	return in, out, p, nil
+}
+
+// talk sends the request and follows the events until the child hangs up.
+func (j *job) talk(ctx context.Context, pid int, in io.Writer, out io.Reader, ready func(), start <-chan struct{}) (json.RawMessage, error) {
+	spec, err := json.Marshal(j.spec)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	if err := json.NewEncoder(in).Encode(cell.Request{Work: j.work, Spec: spec}); err != nil {
+		return nil, fmt.Errorf("send request: %w", err)
+	}
+	var result json.RawMessage
+	var failed error
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 4<<20)
+	for lines.Scan() {
+		var e cell.Event
+		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+			return nil, fmt.Errorf("it said %.80q, which is no event", lines.Text())
+		}
+		switch e.Kind {
+		case cell.Ready:
+			ready()
+			select {
+			case <-start:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+			if _, err := io.WriteString(in, cell.GoLine+"\n"); err != nil {
+				return nil, fmt.Errorf("say go: %w", err)
+			}
+		case cell.Progress:
+			if j.progress != nil {
+				j.progress(pid, e.Progress)
+			}
+		case cell.Done:
+			result = e.Result
+		case cell.Error:
+			failed = childError(e)
+		}
+	}
+	return result, errors.Join(failed, lines.Err())
+}
+
+func childError(e cell.Event) error {
+	if e.Code == cell.NoSpace {
+		return fmt.Errorf("%w: the disk filled up during the run: %s", ErrNoSpace, e.Error)
+	}
+	return errors.New(e.Error)
+}
+
+// waitOrStop waits for a child that is about to end, and stops it if it does not.
+func (p *process) waitOrStop(grace time.Duration) error {
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+		return p.err
+	case <-timer.C:
+	}
+	return p.stop(grace)
+}

@@ -1,0 +1,208 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+// cluster is a set of brokers started by `dyno up` as one child of the lab.
+type cluster struct {
+	Bootstrap string `json:"bootstrap"`
+	Nodes     []node `json:"nodes"`
+
+	up      *process
+	drained chan struct{} // closed when the reader of stdout has ended
+	started []uint64      // start ticks per node: a pid alone may be given out again
+}
+
+// node is one broker process, as `dyno up --json` tells it.
+type node struct {
+	ID     int    `json:"id"`
+	PID    int    `json:"pid"`
+	Kafka  string `json:"kafka"`
+	Raft   string `json:"raft"`
+	Admin  string `json:"admin"`
+	Config string `json:"config"`
+}
+
+const (
+	upWait     = 60 * time.Second // from start to the line that says all nodes serve
+	downWait   = 30 * time.Second // a drain with its final sync
+	portFirst  = 21000
+	portStep   = 10 // nodes per cluster
+	portTries  = 200
+	raftOffset = 100 // design: Raft on +100, admin on +200
+)
+
+// startCluster runs `dyno up` with that many nodes on dir and waits until all of
+// them serve. Error: ErrStart with the child's last words.
+func startCluster(ctx context.Context, dyno []string, nodes int, dir string) (*cluster, error) {
+	port, err := freePorts(nodes)
+	if err != nil {
+		return nil, err
+	}
+	args := append(dyno[1:len(dyno):len(dyno)], "up", "--nodes", strconv.Itoa(nodes),
+		"--data", dir, "--kafka-port", strconv.Itoa(port), "--json")
+	out, childOut, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("%w the broker: %v", ErrStart, err)
+	}
+	cmd := exec.Command(dyno[0], args...)
+	cmd.Stdout = childOut
+	up, err := launch("the broker", cmd)
+	childOut.Close()
+	if err != nil {
+		out.Close()
+		return nil, err
+	}
+	c := &cluster{up: up, drained: make(chan struct{})}
+	told := make(chan error, 1) // capacity 1: the reader never waits for us
+	go c.read(out, told)
+	if err := c.await(ctx, told); err != nil {
+		return nil, errors.Join(err, c.stop())
+	}
+	return c, nil
+}
+
+// read takes the one line that describes the cluster and then keeps the pipe
+// empty until the child ends. It owns out.
+func (c *cluster) read(out *os.File, told chan<- error) {
+	defer close(c.drained)
+	defer out.Close()
+	r := bufio.NewReader(out)
+	line, err := r.ReadBytes('\n')
+	if err == nil {
+		if err = json.Unmarshal(line, c); err != nil {
+			err = fmt.Errorf("it said %.80q instead of where it listens", line)
+		}
+	}
+	told <- err
+	_, _ = io.Copy(io.Discard, r) // until the child hangs up
+}
+
+func (c *cluster) await(ctx context.Context, told <-chan error) error {
+	timer := time.NewTimer(upWait)
+	defer timer.Stop()
+	select {
+	case err := <-told:
+		if errors.Is(err, io.EOF) {
+			<-c.up.exited
+			return fmt.Errorf("%w the broker (%v); %s", ErrStart, c.up.err, c.up.lastWords())
+		}
+		if err != nil {
+			return fmt.Errorf("%w the broker: %v", ErrStart, err)
+		}
+	case <-timer.C:
+		return fmt.Errorf("%w the broker: not ready after %v; %s", ErrStart, upWait, c.up.lastWords())
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if c.Bootstrap == "" || len(c.Nodes) == 0 {
+		return fmt.Errorf("%w the broker: it named no address", ErrStart)
+	}
+	for _, n := range c.Nodes {
+		u, err := readUsage(n.PID)
+		if err != nil {
+			return fmt.Errorf("%w the broker: node %d is gone: %v", ErrStart, n.ID, err)
+		}
+		c.started = append(c.started, u.startTicks)
+	}
+	return nil
+}
+
+// stop ends the cluster, and any node that outlived it. Idempotent.
+func (c *cluster) stop() error {
+	err := c.up.stop(downWait)
+	<-c.drained
+	for i, n := range c.Nodes {
+		if i >= len(c.started) {
+			break
+		}
+		if u, uerr := readUsage(n.PID); uerr == nil && u.startTicks == c.started[i] && n.PID != c.up.cmd.Process.Pid {
+			err = errors.Join(err, fmt.Errorf("node %d (pid %d) outlived the cluster and was killed", n.ID, n.PID),
+				syscall.Kill(n.PID, syscall.SIGKILL))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("stop the broker: %w; %s", err, c.up.lastWords())
+	}
+	return nil
+}
+
+// died reports a broker that ended by itself.
+func (c *cluster) died() error {
+	select {
+	case <-c.up.exited:
+		return fmt.Errorf("the broker ended during the run (%v); %s", c.up.err, c.up.lastWords())
+	default:
+		return nil
+	}
+}
+
+// total is what all brokers have used and counted so far.
+type total struct {
+	at   time.Time
+	use  usage
+	seen counters
+}
+
+// read takes a sample of every node.
+func (c *cluster) sample(ctx context.Context, client *http.Client) (total, error) {
+	t := total{at: time.Now(), seen: counters{}}
+	for _, n := range c.Nodes {
+		u, err := readUsage(n.PID)
+		if err != nil {
+			return t, errors.Join(fmt.Errorf("read usage of node %d: %w", n.ID, err), c.died())
+		}
+		t.use.cpu += u.cpu
+		t.use.diskBytes += u.diskBytes
+		t.use.rssBytes += u.rssBytes
+		seen, err := scrape(ctx, client, n.Admin)
+		if err != nil {
+			return t, errors.Join(fmt.Errorf("node %d: %w", n.ID, err), c.died())
+		}
+		for name, v := range seen {
+			t.seen[name] += v
+		}
+	}
+	return t, nil
+}
+
+// freePorts finds a Kafka port whose block (Raft on +100, admin on +200) is
+// free for that many nodes.
+func freePorts(nodes int) (int, error) {
+	if nodes < 1 || nodes > portStep {
+		return 0, fmt.Errorf("%w: %d nodes: want 1 to %d", ErrUsage, nodes, portStep)
+	}
+	for try := range portTries {
+		base := portFirst + try/portStep*3*raftOffset + try%portStep*portStep
+		if blockFree(base, nodes) {
+			return base, nil
+		}
+	}
+	return 0, fmt.Errorf("%w the broker: no free block of ports from %d on", ErrStart, portFirst)
+}
+
+func blockFree(base, nodes int) bool {
+	for i := range nodes {
+		for offset := 0; offset <= 2*raftOffset; offset += raftOffset {
+			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(base+i+offset)))
+			if err != nil {
+				return false
+			}
+			l.Close()
+		}
+	}
+	return true
+}

@@ -1,0 +1,157 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"dyno/bench/record"
+)
+
+// Options says where a lab works and speaks. The zero value of a field is its
+// default.
+type Options struct {
+	Results  string    // root of result directories: results/local, or results when Record
+	Profiles string    // root of profiles: profiles/local, or profiles when Record
+	Data     string    // where brokers and logs keep their data meanwhile: Results
+	Record   bool      // the result is meant to be committed
+	Child    []string  // program and arguments that make it a measuring child; required
+	Out      io.Writer // the report for people; required
+	Err      io.Writer // progress; required
+	Terminal bool      // Err is a terminal
+
+	lock  string    // the lab lock's name; tests have their own
+	quiet quietRule // when the machine counts as quiet
+}
+
+func (o *Options) setDefaults() {
+	local := func(dir string) string {
+		if o.Record {
+			return dir
+		}
+		return dir + "/local"
+	}
+	if o.Results == "" {
+		o.Results = local("results")
+	}
+	if o.Profiles == "" {
+		o.Profiles = local("profiles")
+	}
+	if o.Data == "" {
+		o.Data = o.Results
+	}
+	if o.lock == "" {
+		o.lock = labName
+	}
+	if o.quiet == (quietRule{}) {
+		o.quiet = defaultQuiet
+	}
+}
+
+// lab is the machine, taken for one run: the lock, a work directory, the
+// environment as it was before, and what has been said. close gives it back.
+type lab struct {
+	opt      *Options
+	lock     *lock
+	work     *workDir
+	child    []string
+	progress *reporter
+	env      record.Environment
+	cautions []string
+	started  time.Time
+}
+
+// openLab takes the machine. need is the most one repetition may write. Errors:
+// ErrBusy, ErrNoSpace.
+func openLab(ctx context.Context, opt *Options, need int64, steps int) (_ *lab, err error) {
+	opt.setDefaults()
+	l := &lab{opt: opt, child: opt.Child, started: time.Now(), progress: newReporter(opt.Err, opt.Terminal, steps)}
+	if l.lock, err = acquire(opt.lock); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.close())
+		}
+	}()
+	if l.work, err = newWorkDir(opt.Data); err != nil {
+		return nil, err
+	}
+	if err := requireFree(l.work.path, need); err != nil {
+		return nil, err
+	}
+	caution, err := requireQuiet(ctx, opt.quiet, opt.Record)
+	if err != nil {
+		return nil, err
+	}
+	if caution != "" {
+		l.cautions = append(l.cautions, caution)
+		fmt.Fprintln(opt.Err, "caution:", caution)
+	}
+	if l.env, err = record.Capture(l.work.path); err != nil {
+		return nil, err
+	}
+	l.env.Probes, err = record.Probe(l.work.path)
+	return l, err
+}
+
+// close gives the machine back and leaves nothing behind. It is called once.
+func (l *lab) close() error {
+	l.progress.clear()
+	var err error
+	if l.work != nil {
+		err = l.work.close()
+		// The root itself stays only if something lives in it.
+		_ = os.Remove(l.opt.Data)
+	}
+	return errors.Join(err, l.lock.release())
+}
+
+// between waits for the machine to become quiet before the next repetition.
+func (l *lab) between(ctx context.Context, name string) error {
+	l.progress.say(name, "wait for quiet", "")
+	share, err := waitQuiet(ctx, l.opt.quiet)
+	if err != nil {
+		return err
+	}
+	if share > l.opt.quiet.Share {
+		l.caution(fmt.Sprintf("other work used %.0f %% of the CPU before %s", 100*share, name))
+	}
+	return nil
+}
+
+// cautionsMax bounds how many cautions one result carries.
+const cautionsMax = 20
+
+func (l *lab) caution(text string) {
+	if len(l.cautions) < cautionsMax {
+		l.cautions = append(l.cautions, text)
+	}
+}
+
+func (l *lab) cautionOnce(text string) {
+	if !slices.Contains(l.cautions, text) {
+		l.caution(text)
+	}
+}
+
+// finish fills in what every run carries, whatever it measured.
+func (l *lab) finish(run *record.Run) {
+	l.env.After = record.ReadPressures()
+	run.Environment = l.env
+	run.Started = l.started.UTC().Truncate(time.Second)
+	run.Seconds = time.Since(l.started).Seconds()
+	run.Commit = record.Source()
+	if steal := l.env.StealShare(); steal > stealMax {
+		l.caution(fmt.Sprintf("the hypervisor took %.1f %% of the CPU time", 100*steal))
+	}
+	run.Notes = append(run.Notes, l.cautions...)
+}
+
+// stealMax is the share of stolen CPU time above which a result carries a
+// caution; the gate redoes a block at the same share.
+const stealMax = 0.01

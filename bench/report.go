@@ -1,0 +1,222 @@
+package bench
+
+import (
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"dyno/bench/record"
+	"dyno/bench/stats"
+)
+
+//go:embed report.html.tmpl
+var reportText string
+
+var reportTemplate = template.Must(template.New("report").Parse(reportText))
+
+// page is what the template draws.
+type page struct {
+	Run      *record.Run
+	Verdict  string
+	Class    string
+	Facts    [][2]string // environment
+	Config   [][2]string
+	Targets  []targetRow
+	Columns  []string
+	Groups   []armGroup
+	Charts   []*chart
+	Problems []string
+	Width    int
+	Height   int
+}
+
+type targetRow struct {
+	Name, Want, Ratio, Range, Result string
+}
+
+// armGroup is a table of arms that measure the same thing.
+type armGroup struct {
+	Title string
+	Rows  []armRow
+}
+
+type armRow struct {
+	Name  string
+	Bar   float64 // percent of the group's best
+	Cells []string
+	Count int
+}
+
+// WriteReport draws report.html of the result in dir from its other files and
+// returns its path. The file is whole by itself: no network, no script. It may be
+// drawn again at any time. Errors: record.ErrNotResult, ErrSchema, ErrInvalid.
+func WriteReport(dir string) (string, error) {
+	run, err := record.Open(dir)
+	if err != nil {
+		return "", err
+	}
+	p, err := newPage(run, dir)
+	if err != nil {
+		return "", fmt.Errorf("report %s: %w", run.ID, err)
+	}
+	path := filepath.Join(dir, record.ReportFile)
+	draft, err := os.CreateTemp(dir, ".report-*")
+	if err != nil {
+		return "", fmt.Errorf("report %s: %w", run.ID, err)
+	}
+	err = reportTemplate.Execute(draft, p)
+	if err == nil {
+		err = draft.Chmod(0o644)
+	}
+	if cerr := draft.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(draft.Name(), path)
+	}
+	if err != nil {
+		return "", errors.Join(fmt.Errorf("report %s: %w", run.ID, err), os.Remove(draft.Name()))
+	}
+	return path, nil
+}
+
+func newPage(run *record.Run, dir string) (*page, error) {
+	p := &page{Run: run, Verdict: verdictLine(run), Class: run.Verdict.Result, Width: chartWidth, Height: chartHeight,
+		Facts: factRows(&run.Environment), Config: configRows(run.Config)}
+	p.table()
+	for _, t := range run.Verdict.Targets {
+		p.Targets = append(p.Targets, targetRow{Name: t.Name, Want: fmt.Sprintf("≥ %.2fx", t.AtLeast), Ratio: fmt.Sprintf("%.2fx", t.Ratio),
+			Range: fmt.Sprintf("%.2f to %.2f (%.0f %%, n=%d)", t.Low, t.High, 100*t.Coverage, t.Repetitions), Result: t.Result})
+	}
+	log, err := readLog(filepath.Join(dir, "latency.hlog"))
+	if err != nil || log == nil {
+		return p, err
+	}
+	latency, rate := log.timeCharts()
+	for _, c := range []*chart{log.percentileChart(), latency, rate} {
+		if c != nil {
+			p.Charts = append(p.Charts, c)
+		}
+	}
+	return p, nil
+}
+
+// table lays out all arms, grouped by the word before the first slash of their
+// names, with a bar for the first measured quantity.
+func (p *page) table() {
+	run := p.Run
+	var units []record.Unit
+	for _, u := range run.Units {
+		if u.Name != "acked" && u.Name != "offered" {
+			units = append(units, u)
+			p.Columns = append(p.Columns, strings.ReplaceAll(u.Name, "_", " ")+", "+showUnit(u.Unit))
+		}
+	}
+	if len(units) == 0 {
+		return
+	}
+	index := map[string]int{}
+	for i := range run.Arms {
+		arm := &run.Arms[i]
+		title, rest, cut := strings.Cut(arm.Name, "/")
+		if !cut {
+			title, rest = "arms", arm.Name
+		}
+		at, ok := index[title]
+		if !ok {
+			at = len(p.Groups)
+			index[title] = at
+			p.Groups = append(p.Groups, armGroup{Title: title})
+		}
+		p.Groups[at].Rows = append(p.Groups[at].Rows, newArmRow(arm, rest, units))
+		for _, rep := range arm.Repetitions {
+			if rep.Status != record.OK {
+				p.Problems = append(p.Problems, fmt.Sprintf("%s, repetition %d: %s: %s", arm.Name, rep.Number, rep.Status, rep.Problem))
+			}
+		}
+	}
+	for _, g := range p.Groups {
+		best := 0.0
+		for _, r := range g.Rows {
+			best = max(best, r.Bar)
+		}
+		for i := range g.Rows {
+			if best > 0 {
+				g.Rows[i].Bar *= 100 / best
+			}
+		}
+	}
+}
+
+func newArmRow(arm *record.Arm, name string, units []record.Unit) armRow {
+	r := armRow{Name: name, Count: len(arm.Repetitions)}
+	for i, u := range units {
+		scale := 1.0
+		if u.Unit == "ns" {
+			scale = 1e-6
+		}
+		r.Cells = append(r.Cells, row{u.Name, "", scale, "%.4g"}.cellText(arm))
+		if vs := arm.Values(u.Name); i == 0 && len(vs) > 0 {
+			r.Bar = stats.Median(vs)
+		}
+	}
+	return r
+}
+
+func showUnit(unit string) string {
+	if unit == "ns" {
+		return "ms"
+	}
+	return unit
+}
+
+func factRows(env *record.Environment) [][2]string {
+	f, g, pr := &env.Facts, &env.Go, &env.Probes
+	rows := [][2]string{
+		{"fingerprint", env.Fingerprint}, {"kernel", f.Kernel}, {"CPU", f.CPU}, {"cores", fmt.Sprint(f.Cores)},
+		{"memory", fmt.Sprintf("%d MiB", f.MemoryMiB)}, {"virtual machine", fmt.Sprint(f.Virtual)},
+		{"file system", f.Filesystem + " " + f.MountOptions}, {"write cache", f.WriteCache}, {"I/O scheduler", f.Scheduler},
+		{"governor", f.Governor}, {"clock source", f.ClockSource},
+		{"Go", fmt.Sprintf("%s, GOMAXPROCS %d, GOGC %s, GOMEMLIMIT %s", g.Version, g.GOMAXPROCS, g.GOGC, g.GOMEMLIMIT)},
+		{"probe: 4 KiB write and fdatasync", fmt.Sprintf("growing %.0f µs, fallocated %.0f µs, written %.0f µs",
+			pr.SyncGrowNs/1e3, pr.SyncFallocateNs/1e3, pr.SyncWrittenNs/1e3)},
+		{"probe: loopback round trip", fmt.Sprintf("%.1f µs", pr.LoopbackNs/1e3)},
+		{"probe: CRC32C of 1 MiB", fmt.Sprintf("%.1f µs", pr.CPULoopNs/1e3)},
+		{"stolen CPU time", fmt.Sprintf("%.2f %%", 100*env.StealShare())},
+		{"pressure before", pressureText(env.Before)}, {"pressure after", pressureText(env.After)},
+	}
+	known := rows[:0]
+	for _, r := range rows {
+		if strings.TrimSpace(r[1]) != "" {
+			known = append(known, r)
+		}
+	}
+	return known
+}
+
+func pressureText(p record.Pressures) string {
+	return fmt.Sprintf("CPU %.1f %%, I/O %.1f %%, memory %.1f %%, load %.2f", p.CPUSome10, p.IOSome10, p.MemorySome10, p.Load1)
+}
+
+func configRows(config map[string]any) [][2]string {
+	var rows [][2]string
+	for key, v := range config {
+		text, ok := v.(string)
+		if !ok {
+			raw, err := json.Marshal(v)
+			if err != nil {
+				panic(fmt.Sprintf("BUG: decoded configuration does not encode: %v", err))
+			}
+			text = string(raw)
+		}
+		rows = append(rows, [2]string{key, text})
+	}
+	sort.Slice(rows, func(i, j int) bool { return rows[i][0] < rows[j][0] })
+	return rows
+}

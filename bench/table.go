@@ -1,0 +1,177 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"text/tabwriter"
+
+	"dyno/bench/record"
+	"dyno/bench/stats"
+)
+
+// row is one line of the table for people: a quantity, scaled and named.
+type row struct {
+	name  string // of the unit
+	label string
+	scale float64
+	form  string
+}
+
+var suiteRows = []row{
+	{"throughput", "throughput, records/s", 1, "%.0f"},
+	{"bandwidth", "payload, MB/s", 1, "%.1f"},
+	{"response_p50", "response p50, ms", 1e-6, "%.2f"},
+	{"response_p99", "response p99, ms", 1e-6, "%.2f"},
+	{"response_p999", "response p99.9, ms", 1e-6, "%.2f"},
+	{"lost", "lost", 1, "%.0f"},
+	{"duplicated", "duplicated", 1, "%.0f"},
+	{"reordered", "reordered", 1, "%.0f"},
+	{"fsyncs", "fsyncs/s", 1, "%.0f"},
+	{"entries_per_sync", "log entries per sync", 1, "%.1f"},
+	{"records_per_sync", "records per sync", 1, "%.0f"},
+	{"broker_cpu", "broker CPU-s per million records", 1, "%.2f"},
+	{"client_cpu", "client CPU-s per million records", 1, "%.2f"},
+	{"wal_bytes", "WAL bytes per payload byte", 1, "%.3f"},
+	{"disk_bytes", "disk bytes per payload byte", 1, "%.3f"},
+}
+
+// counts are added up over repetitions; a median would hide a single loss.
+var counts = map[string]bool{"lost": true, "duplicated": true, "reordered": true, "corrupted": true, "acked": true}
+
+// cellText is one cell: the median over good repetitions with the range, the sum
+// for counts over all repetitions.
+func (r row) cellText(arm *record.Arm) string {
+	if counts[r.name] {
+		sum, seen := 0.0, false
+		for _, rep := range arm.Repetitions {
+			v, ok := rep.Values[r.name]
+			sum, seen = sum+v, seen || ok
+		}
+		if !seen {
+			return "-"
+		}
+		return fmt.Sprintf(r.form, sum)
+	}
+	vs := arm.Values(r.name)
+	if len(vs) == 0 {
+		return "-"
+	}
+	text := fmt.Sprintf(r.form, r.scale*stats.Median(vs))
+	if len(vs) > 1 {
+		text += fmt.Sprintf("  ("+r.form+" to "+r.form+")", r.scale*stats.Quantile(vs, 0), r.scale*stats.Quantile(vs, 1))
+	}
+	return text
+}
+
+// writeTable prints a suite's run for people.
+func writeTable(w io.Writer, run *record.Run) error {
+	fmt.Fprintf(w, "\n%s  %s\n", run.ID, verdictLine(run))
+	fmt.Fprintf(w, "%v broker(s), %v B records, %v partitions, acks=%v, fsync on; median (range) of %v repetitions\n\n",
+		run.Config["nodes"], run.Config["record_bytes"], run.Config["partitions"], run.Config["acks"], run.Config["repetitions"])
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprint(t, "\t")
+	for _, arm := range run.Arms {
+		fmt.Fprintf(t, "%s\t", armTitle(arm.Name))
+	}
+	fmt.Fprintln(t)
+	for _, r := range suiteRows {
+		fmt.Fprintf(t, "%s\t", r.label)
+		for i := range run.Arms {
+			fmt.Fprintf(t, "%s\t", r.cellText(&run.Arms[i]))
+		}
+		fmt.Fprintln(t)
+	}
+	fmt.Fprint(t, "WAL phase\t")
+	for _, arm := range run.Arms {
+		fmt.Fprintf(t, "%s\t", phaseOf(&arm))
+	}
+	fmt.Fprintln(t)
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, note := range run.Notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+	return nil
+}
+
+func armTitle(name string) string {
+	switch name {
+	case armSaturate:
+		return "saturating"
+	case armHalf:
+		return "at half of that"
+	}
+	return name
+}
+
+func verdictLine(run *record.Run) string {
+	return strings.ToUpper(run.Verdict.Result) + ": " + run.Verdict.Text
+}
+
+// writeChange prints this run against an earlier one of the same machine.
+func writeChange(w io.Writer, now, then *record.Run) error {
+	fmt.Fprintf(w, "\nAgainst %s (commit %.10s), medians:\n", then.ID, then.Commit.Hash)
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	for i := range now.Arms {
+		arm := &now.Arms[i]
+		old := then.Arm(arm.Name)
+		if old == nil || !comparable(arm, old) {
+			continue
+		}
+		for _, name := range []string{"throughput", "response_p99", "broker_cpu"} {
+			a, b := arm.Values(name), old.Values(name)
+			if len(a) == 0 || len(b) == 0 || stats.Median(b) == 0 {
+				continue
+			}
+			ratio := stats.Median(a) / stats.Median(b)
+			unit, _ := now.Unit(name)
+			fmt.Fprintf(t, "  %s\t%s\tx%.3f\t%s\n", armTitle(arm.Name), strings.ReplaceAll(name, "_", " "), ratio, changeWord(ratio, unit))
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "  Caution: one run against one run; two runs of the same commit differ too, and the second meets another machine state.")
+	for _, c := range now.Environment.Cautions(&then.Environment) {
+		fmt.Fprintln(w, "  Caution:", c)
+	}
+	return nil
+}
+
+// comparable says whether two arms asked for the same thing; the phase the WAL
+// went through is what came of it.
+func comparable(a, b *record.Arm) bool {
+	for key, value := range a.Params {
+		if key != paramPhase && b.Params[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// paramPhase says which states of WAL space an arm's timed windows met.
+const paramPhase = "wal-phase"
+
+func phaseOf(arm *record.Arm) string {
+	if phase := arm.Params[paramPhase]; phase != "" {
+		return phase
+	}
+	return "-"
+}
+
+// changeWord says which way a ratio points, if the quantity has a better side.
+func changeWord(ratio float64, unit record.Unit) string {
+	const even = 0.005
+	switch {
+	case math.Abs(ratio-1) < even:
+		return "the same"
+	case unit.Better == "":
+		return ""
+	case (ratio > 1) == (unit.Better == "higher"):
+		return "better"
+	}
+	return "worse"
+}

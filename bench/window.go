@@ -1,0 +1,166 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"dyno/bench/record"
+	"dyno/loadgen"
+)
+
+// The broker's counters that the lab reads. A counter that is missing leaves its
+// figures out of the result; it is never taken as zero.
+const (
+	metricSyncs     = "dyno_wal_fdatasyncs_total"
+	metricWritten   = "dyno_wal_written_bytes_total"
+	metricSubmitted = "dyno_wal_submitted_bytes_total"
+	metricAppends   = "dyno_wal_appends_total"
+	metricMade      = "dyno_wal_segments_made_total"
+	metricReused    = "dyno_wal_segments_reused_total"
+	metricMoved     = "dyno_store_written_bytes_total"
+)
+
+// point is the state of client and brokers at one progress report.
+type point struct {
+	acked   int64
+	client  usage
+	brokers total
+	device  uint64 // bytes written since boot by the device of the data directory
+	hasDisk bool
+}
+
+// watch collects points during the timed window of a load. Its observe method is
+// the load's progress callback; the other methods are called after the load.
+type watch struct {
+	ctx     context.Context
+	client  *http.Client
+	cluster *cluster
+	dataDir string
+	tell    func(loadgen.Progress) // live line; may be nil
+	// measuring, if set, is called at each report of the timed window.
+	measuring func()
+
+	first, last *point
+	err         error
+}
+
+func (w *watch) observe(pid int, raw json.RawMessage) {
+	var p loadgen.Progress
+	if err := json.Unmarshal(raw, &p); err != nil {
+		w.err = fmt.Errorf("progress of the load: %w", err)
+		return
+	}
+	if w.tell != nil {
+		w.tell(p)
+	}
+	if p.Phase != "measure" || w.err != nil {
+		return
+	}
+	if w.measuring != nil {
+		w.measuring()
+	}
+	at := &point{acked: p.Acked}
+	if at.client, w.err = readUsage(pid); w.err != nil {
+		return
+	}
+	if at.brokers, w.err = w.cluster.sample(w.ctx, w.client); w.err != nil {
+		return
+	}
+	at.device, at.hasDisk = record.DiskWritten(w.dataDir)
+	if w.first == nil {
+		w.first = at
+	}
+	w.last = at
+}
+
+// windowUnits declares what watch.values measures.
+var windowUnits = []record.Unit{
+	{Name: "fsyncs", Unit: "1/s"},
+	{Name: "entries_per_sync", Unit: "entries"},
+	{Name: "records_per_sync", Unit: "records"},
+	{Name: "broker_cpu", Unit: "cpu-s/Mrecord", Better: "lower"},
+	{Name: "client_cpu", Unit: "cpu-s/Mrecord", Better: "lower"},
+	{Name: "wal_bytes", Unit: "B/payload-B", Better: "lower"},
+	{Name: "disk_bytes", Unit: "B/payload-B", Better: "lower"},
+	{Name: "broker_rss", Unit: "B", Better: "lower"},
+}
+
+// values turns the stretch between first and last point into measurements. Both
+// ends of every ratio come from the same two moments.
+func (w *watch) values(recordBytes int) (map[string]float64, error) {
+	if w.err != nil {
+		return nil, w.err
+	}
+	if w.first == nil || w.first == w.last {
+		return nil, errors.New("the timed window was too short to observe: it needs at least two progress reports")
+	}
+	records := float64(w.last.acked - w.first.acked)
+	seconds := w.last.brokers.at.Sub(w.first.brokers.at).Seconds()
+	if records <= 0 || seconds <= 0 {
+		return nil, fmt.Errorf("%.0f records were acknowledged in %.1f s of the timed window", records, seconds)
+	}
+	payload := records * float64(recordBytes)
+	out := map[string]float64{
+		"broker_cpu": 1e6 * (w.last.brokers.use.cpu - w.first.brokers.use.cpu) / records,
+		"client_cpu": 1e6 * (w.last.client.cpu - w.first.client.cpu) / records,
+		"broker_rss": float64(w.last.brokers.use.rssBytes),
+	}
+	if syncs, ok := w.delta(metricSyncs); ok && syncs > 0 {
+		out["fsyncs"] = syncs / seconds
+		out["records_per_sync"] = records / syncs
+		if appends, ok := w.delta(metricAppends); ok {
+			out["entries_per_sync"] = appends / syncs
+		}
+	}
+	if written, ok := w.delta(metricWritten); ok {
+		out["wal_bytes"] = written / payload
+	}
+	if w.first.hasDisk && w.last.hasDisk {
+		out["disk_bytes"] = float64(w.last.device-w.first.device) / payload
+	}
+	return out, nil
+}
+
+// delta is how far a counter of the brokers moved; false if they do not have it.
+func (w *watch) delta(name string) (float64, bool) {
+	from, ok := w.first.brokers.seen[name]
+	to, ok2 := w.last.brokers.seen[name]
+	return to - from, ok && ok2
+}
+
+// phase says what the WAL did besides appending: whether it wrote over recycled
+// segments or over space made beforehand, whether it made new segments meanwhile
+// (each byte of which is zero-filled once), and whether it moved entries to the
+// partition files (each byte of which is written twice).
+func (w *watch) phase() string {
+	var words []string
+	if made, ok := w.delta(metricMade); ok && made > 0 {
+		words = append(words, "zero-filling")
+	} else if ok {
+		words = append(words, "pre-filled")
+	}
+	if reused, ok := w.delta(metricReused); ok && reused > 0 {
+		words = append(words, "recycled")
+	}
+	if moved, ok := w.delta(metricMoved); ok && moved > 0 {
+		words = append(words, "with-moves")
+	}
+	return strings.Join(words, "+")
+}
+
+// missing names the expected counters that the brokers do not serve.
+func (w *watch) missing() []string {
+	var out []string
+	for _, name := range []string{metricSyncs, metricWritten, metricSubmitted, metricAppends} {
+		if w.last != nil {
+			if _, ok := w.last.brokers.seen[name]; !ok {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
