@@ -1,10 +1,6 @@
 package wal
 
-import (
-	"errors"
-
-	"dyno/wal/vfs"
-)
+import "dyno/wal/vfs"
 
 // Kind says what a record does to its stream.
 type Kind uint8
@@ -34,17 +30,28 @@ type Record struct {
 type State struct{ Term, Vote, Commit uint64 }
 
 // Append is one submission: records of any number of streams that become
-// durable together with everything submitted before them.
+// durable together with everything submitted before them. It is not atomic: a
+// power cut before Done may leave the first few of its records and no others.
 type Append struct {
 	Records []Record
 	// Sync false means the records need their place in the order but no sync
 	// of their own (a commit index that moved, nothing else).
 	Sync bool
+	// Reserve lets the records go into the segment that is kept back for a full
+	// disk: votes, a leader's first entry, deletions. Without it an Append that
+	// would need that segment gets ErrDiskFull and nothing of it is written.
+	Reserve bool
 	// Done is called exactly once on the flusher goroutine, in submission
 	// order, once the records (and all before them) are durable, or with the
 	// sticky error. With Sync false it is called once everything before is
-	// durable. It must not block.
+	// durable. It must not block. The log refers to Records and their Data
+	// until then; afterwards the Append may be used again.
 	Done func(error)
+
+	sums  []uint32             // crc32c of each record's Data; set by Submit
+	few   [4]uint32            // backs sums of a small Append
+	bytes int64                // what Records take in a segment; set by Submit
+	op    func(*flusher) error // the log's own work; nil for a caller's submission
 }
 
 // Info is what the log knows of one stream. The stream holds entries
@@ -83,9 +90,14 @@ type Options struct {
 	QueueBytesMax int64
 	// WriteBytesMax bounds one pwritev + fdatasync: 4 MiB.
 	WriteBytesMax int64
+	// ReadOnly opens the log as it is: no lock is taken, nothing is changed, no
+	// goroutine started; every change fails with ErrReadOnly.
+	ReadOnly bool
 	// Notice, if set, is told of rare events (sync stalls, full disk, damage).
 	// It must not block.
 	Notice func(Notice)
+
+	mut mutant // what a test broke on purpose; 0 outside tests
 }
 
 // Notice is one rare event of the log.
@@ -94,22 +106,3 @@ type Notice struct {
 	Text string
 	Err  error
 }
-
-var (
-	// ErrClosed is returned after Close.
-	ErrClosed = errors.New("wal: closed")
-	// ErrFailed wraps the first write or sync error, for ever after it.
-	ErrFailed = errors.New("wal: failed")
-	// ErrCompacted means the entries asked for were cut from the front.
-	ErrCompacted = errors.New("wal: entries below the first index")
-	// ErrUnavailable means the entries asked for are beyond the last index.
-	ErrUnavailable = errors.New("wal: entries beyond the last index")
-	// ErrCorrupt means durable bytes do not match their checksum.
-	ErrCorrupt = errors.New("wal: corrupt")
-	// ErrDiskFull means no new segment could be made; see Log.Full.
-	ErrDiskFull = errors.New("wal: disk full")
-	// ErrLive is returned by Release for a segment with live entries.
-	ErrLive = errors.New("wal: segment holds live entries")
-	// ErrFormat means the directory was written by a newer or foreign format.
-	ErrFormat = errors.New("wal: unknown format")
-)

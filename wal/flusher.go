@@ -1,0 +1,262 @@
+package wal
+
+import "time"
+
+// flusher is the log's writer: one goroutine, which owns every field here and
+// is the only one that changes the index and the list of segments.
+//
+//	for set := take everything queued {
+//	    for each submission, in order:
+//	        check it against what was admitted before it
+//	        lay its records into the frame; when the frame is full: flush
+//	    flush
+//	}
+//	flush = one pwritev; one fdatasync if any submission of the frame asked for
+//	        it; make the records visible; call Done, in order
+//
+// No timer: what arrives during one sync is the next frame, so the batch grows
+// with the load and with the disk's slowness by itself. When nothing is queued
+// the last frame is confirmed by a promise (confirm), without a sync.
+type flusher struct {
+	l *Log
+
+	seg     *segment   // where the next frame goes; nil until the first one
+	next    []*segment // taken for a submission that needs several
+	pos     int64      // of the next frame in seg
+	prev    point      // where the log before seg ends; stated by seg's first frame
+	durable point      // all before it is synced; promised by every frame
+	oldest  uint64     // first segment that counts
+	dirty   bool       // written to seg since its last sync
+	// confirmed: the promise on disk covers all that is durable.
+	confirmed bool
+	onReserve bool // seg is the one kept back for a full disk
+
+	// The frame being laid, at pos.
+	bytes int64    // its size so far, the flush header included; 0: no frame
+	arena []byte   // headers, small payloads, padding; fixed capacity
+	lent  int      // arena[:lent] is in iov already
+	iov   [][]byte // the frame's pieces in order, the flush header first
+	sync  bool     // someone in it asked for a sync
+	put   []placed // its records
+	acks  []ack    // submissions that end with it
+	room  int64    // queue bytes that end with it
+	data  int64    // payload bytes in it
+
+	vote  [voteBytes]byte // scratch of lay
+	stall *time.Timer     // tells of a sync that hangs
+}
+
+// placed is a record that is written when its frame is.
+type placed struct {
+	st *stream
+	change
+}
+
+type ack struct {
+	a   *Append
+	err error
+}
+
+// zeroPage pads a frame to the end of its last page. A page that is written
+// whole needs not be read from the disk first, which matters when a recycled
+// segment has left the page cache.
+var zeroPage [pageBytes]byte
+
+// stallAfter is how long a sync may take before the caller is told.
+const stallAfter = time.Second
+
+func newFlusher(l *Log) *flusher {
+	n := min(l.opts.WriteBytesMax, l.opts.SegmentBytes) + 2*pageBytes
+	return &flusher{l: l, arena: make([]byte, 0, n)}
+}
+
+// run is the flusher's goroutine.
+func (w *flusher) run() {
+	defer close(w.l.flusherDone)
+	w.stall = time.AfterFunc(stallAfter, func() {
+		w.l.opts.Notice(Notice{Kind: "sync_stall", Text: "a sync takes longer than " + stallAfter.String()})
+	})
+	w.stall.Stop()
+	var set []*Append
+	for {
+		var ok bool
+		if set, ok = w.l.queue.take(set, w.confirm); !ok {
+			break
+		}
+		for _, a := range set {
+			w.add(a)
+		}
+		w.flush()
+	}
+	w.end()
+}
+
+// flush ends the frame under way and answers all submissions that end with it.
+func (w *flusher) flush() {
+	if err := w.commit(); err != nil {
+		w.drop()
+	}
+	w.answer()
+}
+
+// commit writes the frame, syncs if it must, and makes its records visible.
+func (w *flusher) commit() error {
+	if w.bytes > 0 {
+		if err := w.write(0); err != nil {
+			return err
+		}
+	}
+	if w.sync && w.dirty {
+		if err := w.syncSegment(); err != nil {
+			return err
+		}
+	}
+	w.sync = false
+	w.publish()
+	return nil
+}
+
+// write hands the frame to the disk.
+func (w *flusher) write(flags uint32) error {
+	if err := w.l.Err(); err != nil {
+		return err
+	}
+	w.lend()
+	f := flush{promise: w.durable, oldest: w.oldest, bytes: uint32(w.bytes - flushBytes), flags: flags}
+	if w.pos == 0 {
+		f.prev = w.prev
+	}
+	f.put(w.iov[0], w.seg.segKey, w.pos)
+	end := w.pos + w.bytes
+	if pad := min((pageBytes-end%pageBytes)%pageBytes, w.seg.size-end); pad > 0 {
+		w.iov = append(w.iov, zeroPage[:pad])
+	}
+	n, err := w.seg.file.Writev(w.iov, w.pos)
+	clear(w.iov)
+	if err != nil {
+		return w.l.fail("write", err)
+	}
+	w.dirty = true
+	w.pos, w.bytes = end, 0
+	c := &w.l.counters
+	c.writes.Add(1)
+	c.writtenBytes.Add(n)
+	c.payloadBytes.Add(w.data)
+	c.records.Add(int64(len(w.put)))
+	w.data = 0
+	return nil
+}
+
+// syncSegment makes all that was written durable.
+func (w *flusher) syncSegment() error {
+	if err := w.l.Err(); err != nil {
+		return err
+	}
+	start := time.Now()
+	w.stall.Reset(stallAfter)
+	var err error
+	if !w.l.opts.mut.has(mutNoSync) {
+		err = w.seg.file.Datasync()
+	}
+	w.stall.Stop()
+	if err != nil {
+		return w.l.fail("sync", err)
+	}
+	w.l.counters.synced(time.Since(start))
+	w.durable, w.dirty, w.confirmed = point{w.seg.seq, w.pos}, false, false
+	return nil
+}
+
+// publishMax bounds how long readers wait for the index.
+const publishMax = 512
+
+// publish makes the records of the frame visible.
+func (w *flusher) publish() {
+	l := w.l
+	gone := false
+	for part := w.put; len(part) > 0; {
+		n := min(len(part), publishMax)
+		l.mu.Lock()
+		for i := range part[:n] {
+			p := &part[i]
+			gone = gone || p.kind == KindRemove
+			p.st.enter(w.seg)
+			p.st.apply(&p.change, w.seg)
+		}
+		w.seg.end = w.pos
+		l.mu.Unlock()
+		part = part[n:]
+	}
+	if gone {
+		for i := range w.put {
+			w.forget(w.put[i].st)
+		}
+	}
+	w.drop()
+}
+
+// drop empties the frame.
+func (w *flusher) drop() {
+	clear(w.put)
+	w.put, w.bytes, w.data, w.sync = w.put[:0], 0, 0, false
+}
+
+// answer calls Done of every submission that is through.
+func (w *flusher) answer() {
+	if len(w.acks) == 0 {
+		return
+	}
+	w.l.queue.written(w.room)
+	w.room = 0
+	failed := w.l.Err()
+	for i := range w.acks {
+		err := w.acks[i].err
+		if err == nil {
+			err = failed
+		}
+		if done := w.acks[i].a.Done; done != nil {
+			done(err)
+		}
+	}
+	clear(w.acks)
+	w.acks = w.acks[:0]
+}
+
+// confirm states, when nothing is queued, that the last frame is durable: from
+// now on its damage cannot pass for a tear. The statement itself is not synced;
+// it reaches the disk with the next frame or when the system writes back.
+func (w *flusher) confirm() {
+	if w.seg == nil || w.confirmed || w.durable != (point{w.seg.seq, w.pos}) || w.l.Err() != nil {
+		return
+	}
+	w.begin()
+	if w.write(0) != nil {
+		return
+	}
+	w.confirmed = true
+	w.l.counters.confirms.Add(1)
+	w.setEnd()
+}
+
+// end closes the log cleanly: everything synced, and a last frame that says so.
+func (w *flusher) end() {
+	for _, s := range w.next {
+		s.file.Close()
+	}
+	if w.seg == nil || w.l.Err() != nil {
+		return
+	}
+	if w.dirty && w.syncSegment() != nil {
+		return
+	}
+	w.begin()
+	if w.write(flagClean) == nil && w.syncSegment() == nil {
+		w.setEnd()
+	}
+}
+
+func (w *flusher) setEnd() {
+	w.l.mu.Lock()
+	defer w.l.mu.Unlock()
+	w.seg.end = w.pos
+}

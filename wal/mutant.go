@@ -1,0 +1,21 @@
+package wal
+
+// mutant names guarantees that are switched off, to show that the crash tests
+// notice. Nothing outside tests can set one: see mutants_on.go.
+type mutant uint32
+
+const (
+	mutNoSync    mutant = 1 << iota // the flusher does not fdatasync
+	mutNoPromise                    // recovery takes every damage for a tear
+	mutNoDirSync                    // a segment's name is not made durable
+	mutNoSeq                        // a record of an older use of the file counts
+)
+
+var mutantNames = map[mutant]string{
+	mutNoSync:    "no-sync",
+	mutNoPromise: "no-promise",
+	mutNoDirSync: "no-dirsync",
+	mutNoSeq:     "no-seq",
+}
+
+func (m mutant) has(x mutant) bool { return m&x != 0 }

@@ -1,0 +1,29 @@
+//go:build mutants
+
+package wal
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+var forcedMutant atomic.Uint32
+
+func forced() mutant { return mutant(forcedMutant.Load()) }
+
+// SetMutant breaks every log opened from now on in the named way: "no-sync",
+// "no-promise", "no-dirsync", "no-seq"; "" mends them. It exists in builds with
+// the tag mutants alone, for crash tests that must turn red.
+func SetMutant(name string) error {
+	if name == "" {
+		forcedMutant.Store(0)
+		return nil
+	}
+	for m, n := range mutantNames {
+		if n == name {
+			forcedMutant.Store(uint32(m))
+			return nil
+		}
+	}
+	return fmt.Errorf("wal: no mutant is called %q", name)
+}

@@ -1,0 +1,96 @@
+package wal
+
+import "sync"
+
+// queue holds what is submitted and not yet written, bounded in bytes. Any
+// goroutine puts, the flusher alone takes, always everything at once.
+type queue struct {
+	mu   sync.Mutex
+	room sync.Cond // waiters: put
+	work sync.Cond // waiter: the flusher
+	// guarded by mu
+	items  []*Append
+	spare  []*Append // the slice handed out before, for reuse
+	bytes  int64     // of items and of what was taken and is not yet written
+	max    int64
+	closed error // put fails with it; take drains and then ends
+	high   int64
+	full   int64 // how often put had to wait
+}
+
+func newQueue(bytesMax int64) *queue {
+	q := &queue{max: bytesMax}
+	q.room.L, q.work.L = &q.mu, &q.mu
+	return q
+}
+
+// put waits for room. A submission larger than the queue waits until it is
+// alone.
+func (q *queue) put(a *Append) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.bytes > 0 && q.bytes+a.bytes > q.max && q.closed == nil {
+		q.full++
+		for q.bytes > 0 && q.bytes+a.bytes > q.max && q.closed == nil {
+			q.room.Wait()
+		}
+	}
+	if q.closed != nil {
+		return q.closed
+	}
+	q.items = append(q.items, a)
+	q.bytes += a.bytes
+	q.high = max(q.high, q.bytes)
+	if len(q.items) == 1 {
+		q.work.Signal()
+	}
+	return nil
+}
+
+// take waits for work and hands out all of it; ok is false once the queue is
+// closed and empty. used is the slice of the last take, no longer needed. Before
+// it waits it calls idle once, with the queue unlocked.
+func (q *queue) take(used []*Append, idle func()) (set []*Append, ok bool) {
+	clear(used)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.spare = used[:0]
+	if len(q.items) == 0 && q.closed == nil {
+		q.mu.Unlock()
+		idle()
+		q.mu.Lock()
+	}
+	for len(q.items) == 0 {
+		if q.closed != nil {
+			return nil, false
+		}
+		q.work.Wait()
+	}
+	set, q.items = q.items, q.spare
+	return set, true
+}
+
+// written gives room back.
+func (q *queue) written(bytes int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.bytes -= bytes
+	q.room.Broadcast()
+}
+
+// close refuses further submissions with err; the first err stays.
+func (q *queue) close(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed == nil {
+		q.closed = err
+	}
+	q.room.Broadcast()
+	q.work.Signal()
+}
+
+func (q *queue) highWater() (high, full int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.high, q.full
+}
