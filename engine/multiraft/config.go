@@ -58,6 +58,9 @@ type Config struct {
 	// of peers each; beyond it proposals fail with ErrOverloaded and messages
 	// are dropped: 64 MiB.
 	MailboxBytesMax int64
+	// EntryBytesMax bounds the data of one proposal, below what one record of
+	// the log may hold: 32 MiB.
+	EntryBytesMax int
 	// NowMS is the wall clock in milliseconds handed to StateMachine.Stamp:
 	// time.Now. Called by the workers.
 	NowMS func() int64
@@ -79,6 +82,9 @@ func (c *Config) setDefaults() {
 	if c.MailboxBytesMax == 0 {
 		c.MailboxBytesMax = 64 << 20
 	}
+	if c.EntryBytesMax == 0 {
+		c.EntryBytesMax = 32 << 20
+	}
 	if c.NowMS == nil {
 		c.NowMS = func() int64 { return time.Now().UnixMilli() }
 	}
@@ -96,8 +102,9 @@ func (c *Config) validate() error {
 		return fmt.Errorf("workers %d outside [1, 1024]", c.Workers)
 	case c.Tick < time.Millisecond:
 		return fmt.Errorf("tick %v is below a millisecond", c.Tick)
-	case c.TailBytes < 0 || c.MailboxBytesMax < 1:
-		return fmt.Errorf("limits of %d tail bytes, %d mailbox bytes must be positive", c.TailBytes, c.MailboxBytesMax)
+	case c.TailBytes < 0 || c.MailboxBytesMax < 1 || c.EntryBytesMax < 1:
+		return fmt.Errorf("limits of %d tail bytes, %d mailbox bytes, %d entry bytes must be positive",
+			c.TailBytes, c.MailboxBytesMax, c.EntryBytesMax)
 	}
 	return nil
 }
@@ -121,6 +128,9 @@ type Spec struct {
 
 // ErrExists means the group is open here as another replica.
 var ErrExists = errors.New("group is open as another replica")
+
+// ErrTooLarge means a proposal is above EntryBytesMax.
+var ErrTooLarge = errors.New("entry too large")
 
 // ErrNoGroup means the group is not open here.
 var ErrNoGroup = errors.New("no such group")

@@ -45,13 +45,16 @@ func (g *Group) Replica() ids.ReplicaID { return g.spec.Replica }
 
 // Propose hands p to the group's worker and returns at once; p's waiter hears
 // the outcome. An error means p was refused here and its waiter hears nothing:
-// ErrOverloaded (the worker's mailbox is full), ErrDiskFull or ErrStopped.
+// ErrOverloaded (the worker's mailbox is full), ErrDiskFull, ErrTooLarge or
+// ErrStopped.
 // Proposals of one goroutine keep their order.
 func (g *Group) Propose(p *replica.Proposal) error {
 	switch {
 	case g.m.quiet.Load():
 		return replica.ErrStopped
-	case g.m.cfg.Log.Full():
+	case len(p.Data) > g.m.cfg.EntryBytesMax:
+		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(p.Data), g.m.cfg.EntryBytesMax)
+	case g.m.full.Load() && g.m.cfg.Log.Full(): // a worker saw it, and it is still so
 		return replica.ErrDiskFull
 	}
 	return g.w.box.propose(g, p)

@@ -123,6 +123,9 @@ func (l *groupLog) Entries(lo, hi ids.LogIndex, bytesMax int64) ([]raftpb.Entry,
 	if lo > l.last || hi > l.last+1 {
 		return nil, replica.ErrUnavailable
 	}
+	if lo < l.First() { // a run in memory may begin below it
+		return nil, replica.ErrCompacted
+	}
 	if k := l.find(lo); k >= 0 {
 		return l.cached(k, lo, hi, bytesMax), nil
 	}
@@ -170,7 +173,7 @@ func (l *groupLog) stored(lo, hi, first, front ids.LogIndex, bytesMax int64) ([]
 		records, err := l.log.Read(l.stream, uint64(lo), uint64(hi), bytesMax)
 		return records, l.wrap("read", lo, err)
 	}
-	if l.cold == nil || l.cold.First() == 0 || lo < l.cold.First() {
+	if l.cold == nil {
 		return nil, replica.ErrCompacted
 	}
 	records, err := l.cold.Entries(lo, min(hi, first), bytesMax)
@@ -268,6 +271,9 @@ func (l *groupLog) read(lo, hi ids.LogIndex, bytesMax int64) ([]replica.Entry, e
 		cached = l.cached(l.find(lo), lo, hi, bytesMax)
 	}
 	l.mu.RUnlock()
+	if lo < l.oldest(first) {
+		return nil, replica.ErrCompacted
+	}
 	if cached != nil {
 		out := make([]replica.Entry, len(cached))
 		for i := range cached {

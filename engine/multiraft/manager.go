@@ -27,6 +27,7 @@ type Manager struct {
 	ticker  *ticker
 
 	quiet  atomic.Bool           // refuse proposals
+	full   atomic.Bool           // a worker saw Log.Full; no worker has seen room since
 	dead   atomic.Pointer[error] // why the log is dead
 	failed chan struct{}         // closed by fail
 

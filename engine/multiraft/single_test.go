@@ -3,125 +3,30 @@ package multiraft
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"dyno/engine/ids"
 	"dyno/engine/replica"
+	"dyno/engine/replica/replicatest"
 	"dyno/wal"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// machine is a state machine that keeps what it applied. Its mutex lets tests
-// look at it; the worker is the only writer.
-type machine struct {
-	mu      sync.Mutex
-	applied ids.LogIndex
-	data    []string
-	stamped []string // not yet applied, as leader
-	leads   ids.Term
-	broken  error
-	refuse  func(p *replica.Proposal) error
-	log     []string // calls other than Stamp and Apply
-}
-
-func (s *machine) Stamp(term ids.Term, _ int64, p *replica.Proposal) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.leads != term {
-		panic(fmt.Sprintf("stamp in term %d, leading %d", term, s.leads))
-	}
-	if s.refuse != nil {
-		if err := s.refuse(p); err != nil {
-			return err
-		}
-	}
-	s.stamped = append(s.stamped, string(p.Data))
-	return nil
-}
-
-func (s *machine) Unstamp(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stamped = s.stamped[:len(s.stamped)-n]
-	s.log = append(s.log, fmt.Sprint("unstamp ", n))
-}
-
-func (s *machine) Lead(term ids.Term) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.leads = term
-	s.log = append(s.log, fmt.Sprint("lead ", term))
-}
-
-func (s *machine) Follow() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.leads, s.stamped = 0, nil
-	s.log = append(s.log, "follow")
-}
-
-func (s *machine) Apply(entries []replica.Entry) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.broken != nil {
-		return s.broken
-	}
-	for _, e := range entries {
-		if e.Index != s.applied+1 {
-			panic(fmt.Sprintf("apply %d after %d", e.Index, s.applied))
-		}
-		s.applied = e.Index
-		if len(e.Data) == 0 {
-			continue
-		}
-		s.data = append(s.data, string(e.Data))
-		if s.leads != 0 {
-			if s.stamped[0] != string(e.Data) {
-				panic(fmt.Sprintf("applied %q, first stamped %q", e.Data, s.stamped[0]))
-			}
-			s.stamped = s.stamped[1:]
-		}
-	}
-	return nil
-}
-
-func (s *machine) Applied() ids.LogIndex {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.applied
-}
-
-func (s *machine) all() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]string(nil), s.data...)
-}
-
-// waiter counts its answers and hands over the first.
-type waiter struct {
-	answer chan error // capacity 2: a second answer is a failure the test sees
-}
-
-func newWaiter() *waiter { return &waiter{answer: make(chan error, 2)} }
-
-func (w *waiter) Proposed(_ *replica.Proposal, err error) { w.answer <- err }
-
-func propose(t testing.TB, g *Group, data string, wait replica.Wait) *waiter {
+func propose(t testing.TB, g *Group, data string, wait replica.Wait) *replicatest.Waiter {
 	t.Helper()
-	w := newWaiter()
+	w := replicatest.NewWaiter()
 	if err := g.Propose(&replica.Proposal{Data: []byte(data), Wait: wait, Waiter: w}); err != nil {
 		t.Fatalf("propose %q: %v", data, err)
 	}
 	return w
 }
 
-func want(t testing.TB, w *waiter, target error) {
+func want(t testing.TB, w *replicatest.Waiter, target error) {
 	t.Helper()
-	if err := <-w.answer; !errors.Is(err, target) {
+	if err := w.Err(); !errors.Is(err, target) {
 		t.Fatalf("answer %v, want %v", err, target)
 	}
 }
@@ -156,13 +61,13 @@ func open(t testing.TB, m *Manager, group ids.GroupID, sm replica.StateMachine) 
 func TestSingleVoterSlice(t *testing.T) {
 	log := NewMemoryLog()
 	m := single(t, log)
-	sm := &machine{}
+	sm := replicatest.NewMachine()
 	g := open(t, m, 7, sm)
 	// No waiting for the election: proposals wait for it themselves.
 	want(t, propose(t, g, "a", replica.WaitCommit), nil)
 	want(t, propose(t, g, "b", replica.WaitDurable), nil)
 	want(t, propose(t, g, "c", replica.WaitCommit), nil)
-	if got := fmt.Sprint(sm.all()); got != "[a b c]" {
+	if got := fmt.Sprint(sm.Data()); got != "[a b c]" {
 		t.Fatalf("applied %s", got)
 	}
 	s := g.Status()
@@ -181,7 +86,7 @@ func TestSingleVoterSlice(t *testing.T) {
 func TestNothingIsAnsweredBeforeTheLogSaysSo(t *testing.T) {
 	log := NewMemoryLog()
 	m := single(t, log)
-	sm := &machine{}
+	sm := replicatest.NewMachine()
 	g := open(t, m, 1, sm)
 	want(t, propose(t, g, "first", replica.WaitCommit), nil)
 
@@ -201,14 +106,12 @@ func TestNothingIsAnsweredBeforeTheLogSaysSo(t *testing.T) {
 	if log.Held() == 0 {
 		t.Fatal("nothing was submitted")
 	}
-	for _, w := range []*waiter{durable, commit} {
-		select {
-		case err := <-w.answer:
-			t.Fatalf("answered %v while the log held the append back", err)
-		default:
+	for _, w := range []*replicatest.Waiter{durable, commit} {
+		if w.Answered() {
+			t.Fatalf("answered %v while the log held the append back", w.Err())
 		}
 	}
-	if got := len(sm.all()); got != 1 || g.Status().Commit != 2 {
+	if got := len(sm.Data()); got != 1 || g.Status().Commit != 2 {
 		t.Fatalf("%d applied, commit index %d while the append is held back", got, g.Status().Commit)
 	}
 	log.Release(-1)
@@ -221,13 +124,13 @@ func TestRestartFindsEverything(t *testing.T) {
 	var all []string
 	for life := range 4 {
 		m := single(t, log)
-		sm := &machine{}
+		sm := replicatest.NewMachine()
 		g := open(t, m, 3, sm)
 		for i := range 10 {
 			all = append(all, fmt.Sprint(life, i))
 			want(t, propose(t, g, all[len(all)-1], replica.WaitCommit), nil)
 		}
-		if got := fmt.Sprint(sm.all()); got != fmt.Sprint(all) {
+		if got := fmt.Sprint(sm.Data()); got != fmt.Sprint(all) {
 			t.Fatalf("life %d: applied %s, want %s", life, got, all)
 		}
 		if life%2 == 0 { // a crash, otherwise a clean stop
@@ -246,7 +149,7 @@ func TestRestartFindsEverything(t *testing.T) {
 func TestFailedLogFailsAll(t *testing.T) {
 	log := NewMemoryLog()
 	m := single(t, log)
-	g, other := open(t, m, 1, &machine{}), open(t, m, 2, &machine{})
+	g, other := open(t, m, 1, replicatest.NewMachine()), open(t, m, 2, replicatest.NewMachine())
 	want(t, propose(t, g, "x", replica.WaitCommit), nil)
 	want(t, propose(t, other, "x", replica.WaitCommit), nil)
 	log.Hold()

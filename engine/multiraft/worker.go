@@ -73,7 +73,9 @@ func (w *worker) run(n int) {
 
 func (w *worker) drain(in *inbox) {
 	w.counts.drains.Add(1)
-	w.out.Full = w.m.cfg.Log.Full()
+	if w.out.Full = w.m.cfg.Log.Full(); w.out.Full != w.m.full.Load() {
+		w.m.full.Store(w.out.Full)
+	}
 	now := w.m.cfg.NowMS()
 	for _, b := range in.done {
 		w.completed(b)

@@ -21,9 +21,10 @@ type HardState struct {
 }
 
 // Log is a replica's view of its durable log. The replica writes through
-// Output.Records; Append only tells the view what was handed out, so that it
-// can be read back before and after it is durable. Called on the owner's
-// goroutine only. Every implementation passes logtest.Run.
+// Output.Records; Append only tells the view what was handed out. Entries that
+// are not yet durable count in First and Last, but need not be readable: Raft
+// keeps them itself until then. Called on the owner's goroutine only. Every
+// implementation passes replicatest.RunLog.
 type Log interface {
 	// State is the hard state found when the log was opened.
 	State() HardState
