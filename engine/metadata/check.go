@@ -3,8 +3,8 @@ package metadata
 import (
 	"fmt"
 	"maps"
-	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"dyno/engine/ids"
@@ -54,10 +54,16 @@ func checkAddr(what, addr string) error {
 	if err := checkText(what+" address", addr, 0); err != nil {
 		return err
 	}
-	if _, port, err := net.SplitHostPort(addr); err != nil || port == "" {
+	if i := strings.LastIndexByte(addr, ':'); i < 0 || !isPort(addr[i+1:]) {
 		return fmt.Errorf("%w: %s address %q: want host:port", ErrInvalidRecord, what, addr)
 	}
 	return nil
+}
+
+// isPort is true for a decimal port, 0 included: tests bind to one.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && strconv.FormatUint(n, 10) == s
 }
 
 func checkNode(n ids.NodeID) error {

@@ -1,0 +1,84 @@
+# Targets of dyno; `make help` lists them. Everything works offline once the
+# modules are in Go's cache.
+
+GO       ?= go
+DYNO     := bin/dyno
+# Memory and CPU of two cores: one package's tests beside the compiler of the next.
+PROCS    ?= 2
+FUZZTIME ?= 60s
+CUTS     ?= 200
+KILLS    ?= 50
+# Flags for one run of `make bench`, such as ARGS=--record.
+ARGS     ?=
+
+# Pinned linters; they are built from the module cache, not from go.mod.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ERRCHECK    := github.com/kisielk/errcheck@v1.30.0
+INEFFASSIGN := github.com/gordonklaus/ineffassign@v0.2.0
+
+# Packages that start goroutines or share memory: what `make race` runs.
+CONCURRENT := ./wal/... ./engine/... ./loadgen/...
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: build
+build: ## build bin/dyno
+	$(GO) build -o $(DYNO) ./cmd/dyno
+
+.PHONY: build-peers
+build-peers: ## build bin/dyno-peers: what dyno is compared with, a module of its own
+	cd bench/peers && $(GO) build -o ../../bin/dyno-peers .
+
+.PHONY: test
+test: ## run every test that ends soon: under 5 minutes on 2 cores, with an empty module cache
+	$(GO) test -p $(PROCS) -timeout 4m ./...
+
+.PHONY: test-long
+test-long: ## run every test with its long settings (DYNO_LONG=1)
+	DYNO_LONG=1 $(GO) test -p $(PROCS) -count 1 -timeout 60m ./...
+
+.PHONY: race
+race: ## run the tests of the concurrent packages under the race detector
+	$(GO) test -race -short -p $(PROCS) -timeout 9m $(CONCURRENT)
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck, errcheck, ineffassign
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "gofmt -w:"; echo "$$bad"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) run $(ERRCHECK) -ignoretests -exclude .errcheck ./...
+	$(GO) run $(INEFFASSIGN) ./...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (60s) each
+	@for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "fuzz $$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+.PHONY: crash
+crash: ## cut the power CUTS (200) times, kill a broker KILLS (50) times, run the mutants
+	DYNO_CRASH_SEEDS=$(CUTS) $(GO) test -count 1 -timeout 30m -run Crash -tags mutants ./engine/ ./wal/
+	DYNO_KILLS=$(KILLS) $(GO) test -count 1 -timeout 30m -run Crash -v ./cmd/dyno/
+
+.PHONY: bench
+bench: build ## measure an embedded cluster: load, verification, table, report
+	$(DYNO) bench $(ARGS)
+
+.PHONY: experiments
+experiments: build build-peers ## run the experiments and record them under results/
+	$(DYNO) experiment fsync $(ARGS)
+
+.PHONY: report
+report: build ## write report.html anew for every result under results/
+	$(DYNO) report results
+
+.PHONY: clean
+clean: ## remove what was built, and local results
+	rm -rf bin results/local profiles/local
