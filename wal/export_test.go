@@ -1,5 +1,7 @@
 package wal
 
+import "dyno/wal/vfs"
+
 // Mutant breaks the log that is opened with the options it returns.
 func Mutant(o Options, m mutant) Options {
 	o.mut = m
@@ -12,3 +14,33 @@ const (
 	MutNoDirSync = mutNoDirSync
 	MutNoSeq     = mutNoSeq
 )
+
+// PromisedByte picks a byte of a record that the log in dir has said to be
+// durable.
+func PromisedByte(fsys vfs.FS, dir string, pick uint64) (name string, pos int64, ok bool) {
+	o := Options{FS: fsys, Dir: dir, ReadOnly: true}
+	o.setDefaults()
+	l := &Log{opts: o, streams: map[uint64]*stream{}, queue: newQueue(1)}
+	l.pool = newPool(l)
+	r := &recovery{l: l, w: newFlusher(l)}
+	if _, err := r.identify(); err != nil {
+		return "", 0, false
+	}
+	if r.list() != nil || r.findTail() != nil || r.tail < 0 || r.link() != nil {
+		return "", 0, false
+	}
+	defer r.abandon()
+	p := r.end.last.promise
+	i := int(pick % uint64(len(r.chain)))
+	s, limit := r.all[r.chain[i]], r.limits[i]
+	if s.seq >= p.seq {
+		limit = 0
+		if s.seq == p.seq {
+			limit = p.off
+		}
+	}
+	if limit == 0 {
+		return "", 0, false
+	}
+	return s.name, int64(pick>>8) % limit & (1<<62 - 1), true
+}

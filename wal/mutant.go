@@ -11,11 +11,4 @@ const (
 	mutNoSeq                        // a record of an older use of the file counts
 )
 
-var mutantNames = map[mutant]string{
-	mutNoSync:    "no-sync",
-	mutNoPromise: "no-promise",
-	mutNoDirSync: "no-dirsync",
-	mutNoSeq:     "no-seq",
-}
-
 func (m mutant) has(x mutant) bool { return m&x != 0 }

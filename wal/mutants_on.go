@@ -9,6 +9,13 @@ import (
 
 var forcedMutant atomic.Uint32
 
+var mutantNames = map[mutant]string{
+	mutNoSync:    "no-sync",
+	mutNoPromise: "no-promise",
+	mutNoDirSync: "no-dirsync",
+	mutNoSeq:     "no-seq",
+}
+
 func forced() mutant { return mutant(forcedMutant.Load()) }
 
 // SetMutant breaks every log opened from now on in the named way: "no-sync",

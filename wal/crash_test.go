@@ -1,0 +1,206 @@
+package wal_test
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"dyno/wal"
+	"dyno/wal/vfs"
+)
+
+var (
+	crashSeeds = flag.Int("wal.seeds", 250, "how many seeds TestPowerCut runs")
+	crashSeed  = flag.Uint64("wal.seed", 0, "run this seed of TestPowerCut only")
+)
+
+// cutter cuts the power of a memory disk right before its n-th call.
+type cutter struct {
+	m    *vfs.Mem
+	at   int64
+	seed uint64
+
+	mu   sync.Mutex
+	left *vfs.Mem // guarded by mu: what the cut left
+}
+
+func (c *cutter) plan(call vfs.Call) vfs.Fault {
+	// Reads and looks change nothing: a cut there is one at the next change.
+	if call.All >= c.at {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.left == nil {
+			c.left = c.m.PowerCut(c.seed)
+		}
+	}
+	return vfs.Fault{}
+}
+
+func (c *cutter) remains() *vfs.Mem {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left == nil {
+		c.left = c.m.PowerCut(c.seed)
+	}
+	return c.left
+}
+
+// survived finds the moment of history the recovered log stands at. It must be
+// one that came, and none before the last promise.
+func survived(l *wal.Log, d *load) (twin, error) {
+	got, err := twinOf(l)
+	if err != nil {
+		return nil, err
+	}
+	t := d.base.clone()
+	for _, r := range d.history[:d.acked] {
+		t.apply(r)
+	}
+	why := t.diff(got)
+	for n := d.acked; why != "" && n < len(d.history); n++ {
+		t.apply(d.history[n])
+		if t.diff(got) == "" {
+			why = ""
+		}
+	}
+	if why != "" {
+		return nil, fmt.Errorf("%d of %d records are promised, but the log stands nowhere after that: (promised and found) %s", d.acked, len(d.history), why)
+	}
+	return got, nil
+}
+
+// lives runs a few lives of one log, each ended by a power cut, or now and then
+// by Close, and each begun by recovery; break the log with mut. It returns what
+// went wrong.
+func lives(seed uint64, mut func(wal.Options) wal.Options) error {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	m := vfs.NewMem(seed)
+	t := twin{}
+	var before *load
+	for life := range 4 {
+		c := &cutter{m: m, at: 1 + int64(rng.IntN(400)), seed: rng.Uint64()}
+		clean := rng.IntN(5) == 0
+		if clean {
+			c.at = 1 << 40
+		}
+		o := mut(small(vfs.NewFaulty(m, c.plan), "/data/wal"))
+		l, err := wal.Open(o)
+		if err == nil && before != nil {
+			if t, err = survived(l, before); err != nil {
+				l.Close()
+				return fmt.Errorf("life %d: %w", life, err)
+			}
+		}
+		if err != nil {
+			if errors.Is(err, vfs.ErrPowerCut) { // cut while it recovered: the promise stands
+				m = c.remains()
+				continue
+			}
+			return fmt.Errorf("life %d: %w", life, err)
+		}
+		d := newLoad(l, t, rng)
+		err = d.run(20 + rng.IntN(150))
+		if err != nil && !errors.Is(err, vfs.ErrPowerCut) && !errors.Is(err, wal.ErrFailed) {
+			l.Close()
+			return fmt.Errorf("life %d: %w", life, err)
+		}
+		if !clean {
+			m = c.remains()
+		}
+		if cerr := l.Close(); clean && cerr != nil {
+			return fmt.Errorf("life %d: close: %w", life, cerr)
+		}
+		before = d
+		if clean {
+			d.acked = len(d.history)
+		}
+		if err := damaged(m, d, rng, mut); err != nil {
+			return fmt.Errorf("life %d, damaged: %w", life, err)
+		}
+	}
+	return nil
+}
+
+// damaged turns over one bit that is durable by the log's own promise, on a
+// copy of the disk. The log must notice, or hold everything all the same.
+func damaged(m *vfs.Mem, d *load, rng *rand.Rand, mut func(wal.Options) wal.Options) error {
+	m = m.Crash(0)
+	name, pos, ok := wal.PromisedByte(m, "/data/wal", rng.Uint64())
+	if !ok {
+		return nil
+	}
+	flip(m, name, pos, byte(1)<<rng.IntN(8))
+	l, err := wal.Open(mut(small(m, "/data/wal")))
+	if err != nil {
+		var de *wal.DamageError
+		if !errors.As(err, &de) {
+			return fmt.Errorf("open says %w, not where the damage is", err)
+		}
+		return nil
+	}
+	defer l.Close()
+	if _, err := survived(l, d); err != nil {
+		return fmt.Errorf("%s at %d: %w", name, pos, err)
+	}
+	return nil
+}
+
+func flip(fs vfs.FS, name string, pos int64, mask byte) {
+	f, err := fs.Open(name)
+	if err != nil {
+		panic(err)
+	}
+	defer f.Close()
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], pos); err != nil {
+		panic(err)
+	}
+	b[0] ^= mask
+	if _, err := f.WriteAt(b[:], pos); err != nil {
+		panic(err)
+	}
+	if err := f.Datasync(); err != nil {
+		panic(err)
+	}
+}
+
+func whole(o wal.Options) wal.Options { return o }
+
+// TestPowerCut cuts the power before any call to the disk, in several lives of
+// one log: all that was promised is there, in order, and nothing that was not
+// submitted, however often.
+func TestPowerCut(t *testing.T) {
+	if *crashSeed != 0 {
+		must(t, lives(*crashSeed, whole))
+		return
+	}
+	for seed := range uint64(*crashSeeds) {
+		if err := lives(seed+1, whole); err != nil {
+			t.Fatalf("seed %d: %v", seed+1, err)
+		}
+	}
+}
+
+// TestMutants shows that the crash test sees each guarantee: without it some
+// seed turns red.
+func TestMutants(t *testing.T) {
+	for name, mut := range map[string]func(wal.Options) wal.Options{
+		"no-sync":    func(o wal.Options) wal.Options { return wal.Mutant(o, wal.MutNoSync) },
+		"no-promise": func(o wal.Options) wal.Options { return wal.Mutant(o, wal.MutNoPromise) },
+		"no-dirsync": func(o wal.Options) wal.Options { return wal.Mutant(o, wal.MutNoDirSync) },
+		"no-seq":     func(o wal.Options) wal.Options { return wal.Mutant(o, wal.MutNoSeq) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(200) {
+				if err := lives(seed+1, mut); err != nil {
+					t.Logf("caught at seed %d: %v", seed+1, err)
+					return
+				}
+			}
+			t.Fatal("no seed notices that the guarantee is gone")
+		})
+	}
+}
