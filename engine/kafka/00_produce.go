@@ -197,7 +197,7 @@ func (p *produce) check(d *produced) (code, error) {
 	}
 	part, err := p.find(d)
 	if err != nil {
-		return byID(codeOf(err), p.version >= 13), err
+		return codeOfTopic(err, p.version >= 13), err
 	}
 	if p.c.srv.cfg.Backend.DiskFull() {
 		return codeKafkaStorage, replica.ErrDiskFull

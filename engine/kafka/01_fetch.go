@@ -176,7 +176,7 @@ func (f *fetch) find(b Backend, version int16) {
 			p.part, err = b.Partition(p.topic.name, p.index)
 		}
 		if err != nil {
-			p.part, p.code = nil, byID(codeOf(err), version >= 13)
+			p.part, p.code = nil, codeOfTopic(err, version >= 13)
 			continue
 		}
 		p.code = checkLeader(p.part, self, p.epoch)

@@ -57,7 +57,7 @@ func handleDeleteTopics(c *conn, r kmsg.Request) kmsg.Response {
 		if res.Err == nil {
 			rt.Topic, rt.TopicID = &res.Name, res.ID
 		}
-		rt.ErrorCode = c.fail(byID(codeOf(res.Err), withID))
+		rt.ErrorCode = c.fail(codeOfTopic(res.Err, withID))
 		rt.ErrorMessage = message(res.Err)
 		if rt.Topic == nil && req.Version < 6 {
 			rt.Topic = kmsg.StringPtr("")

@@ -64,7 +64,9 @@ func TestFranzRoundTrip(t *testing.T) {
 	}
 }
 
-func value(i int) string { return fmt.Sprintf("record %d of a compressible payload payload payload", i) }
+func value(i int) string {
+	return fmt.Sprintf("record %d of a compressible payload payload payload", i)
+}
 
 // consume reads records values from partition 0 of topic and checks each.
 func consume(t testing.TB, addr, topic string, records int, opts ...kgo.Opt) {

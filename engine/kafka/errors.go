@@ -56,6 +56,7 @@ var errorCodes = []struct {
 	{replica.ErrDiskFull, codeKafkaStorage},
 	{replica.ErrDamaged, codeKafkaStorage},
 	{replica.ErrCompacted, codeOffsetOutOfRange},
+	{replica.ErrUnavailable, codeOffsetNotAvailable},
 
 	{partition.ErrOffsetOutOfRange, codeOffsetOutOfRange},
 	{partition.ErrCorruptBatch, codeCorruptMessage},
@@ -69,6 +70,8 @@ var errorCodes = []struct {
 	{partition.ErrFencedEpoch, codeFencedEpoch},
 	{partition.ErrUnknownEpoch, codeUnknownEpoch},
 	{partition.ErrNotEnoughReplicas, codeNotEnoughReplicas},
+	{partition.ErrDamaged, codeKafkaStorage},
+	{partition.ErrCheckpoint, codeKafkaStorage},
 
 	{ErrUnknownTopic, codeUnknownPartition},
 	{ErrUnknownPartition, codeUnknownPartition},
@@ -87,12 +90,12 @@ var errorCodes = []struct {
 	{os.ErrDeadlineExceeded, codeRequestTimedOut},
 }
 
-// byID turns "no such topic" into the code for requests that name topics by id.
-func byID(c code, withID bool) code {
-	if withID && c == codeUnknownPartition {
+// codeOfTopic is codeOf for requests that may name topics by id.
+func codeOfTopic(err error, byID bool) code {
+	if byID && errors.Is(err, ErrUnknownTopic) {
 		return codeUnknownTopicID
 	}
-	return c
+	return codeOf(err)
 }
 
 // message is the text for a response's error message field, nil without error.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"dyno/engine/ids"
@@ -46,7 +47,7 @@ type fakePart struct {
 	mu        sync.Mutex
 	leader    ids.NodeID
 	epoch     ids.LeaderEpoch
-	set       partition.Settings
+	set       atomic.Pointer[partition.Settings]
 	batches   [][]byte
 	bases     []ids.Offset
 	start     ids.Offset
@@ -54,7 +55,8 @@ type fakePart struct {
 	high      ids.Offset
 	producers map[ids.ProducerID]*fakeProducer
 	watch     []chan<- struct{}
-	hold      bool // appends wait for let
+	onWatch   chan struct{} // closed when watch changes
+	hold      bool          // appends wait for let
 	held      []*partition.Append
 	refuse    error
 	answerErr error
@@ -99,10 +101,16 @@ func (n *fakeNode) add(name string, parts int) *fakeTopic {
 }
 
 func (n *fakeNode) newPart() *fakePart {
-	return &fakePart{
-		node: n, leader: 1, epoch: 1, producers: map[ids.ProducerID]*fakeProducer{},
-		set: partition.Settings{MaxMessageBytes: 1 << 20, CompressionType: "producer"},
-	}
+	p := &fakePart{node: n, leader: 1, epoch: 1, producers: map[ids.ProducerID]*fakeProducer{}}
+	p.set.Store(&partition.Settings{MaxMessageBytes: 1 << 20, CompressionType: "producer"})
+	return p
+}
+
+// change makes new settings of the old ones.
+func (p *fakePart) change(f func(*partition.Settings)) {
+	s := *p.set.Load()
+	f(&s)
+	p.set.Store(&s)
 }
 
 func (n *fakeNode) Cluster() Cluster {
@@ -367,6 +375,13 @@ func (p *fakePart) admit(a *partition.Append) error {
 	return nil
 }
 
+// last is a copy of the newest batch.
+func (p *fakePart) last() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.batches[len(p.batches)-1])
+}
+
 // commit moves the high watermark to the log end. mu is held.
 func (p *fakePart) commit() {
 	p.high = p.next
@@ -389,7 +404,7 @@ func (p *fakePart) let() {
 	p.held, p.hold = nil, false
 }
 
-func (p *fakePart) Settings() *partition.Settings { return &p.set }
+func (p *fakePart) Settings() *partition.Settings { return p.set.Load() }
 
 func (p *fakePart) Leader() (ids.NodeID, ids.LeaderEpoch) {
 	p.mu.Lock()
@@ -436,12 +451,22 @@ func (p *fakePart) Watch(ch chan<- struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watch = append(p.watch, ch)
+	p.tell()
+}
+
+// tell says that watch changed. mu is held.
+func (p *fakePart) tell() {
+	if p.onWatch != nil {
+		close(p.onWatch)
+		p.onWatch = nil
+	}
 }
 
 func (p *fakePart) Unwatch(ch chan<- struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.watch = slices.DeleteFunc(p.watch, func(c chan<- struct{}) bool { return c == ch })
+	p.tell()
 }
 
 func (p *fakePart) Latest(context.Context) (partition.Offsets, error) { return p.Offsets(), nil }
