@@ -1,0 +1,146 @@
+package replica_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"testing"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"dyno/engine/ids"
+	"dyno/engine/replica"
+	"dyno/engine/replica/replicatest"
+)
+
+var nullLog = log.New(io.Discard, "", 0)
+
+func TestStepDownFailsWaitersAndRollsBack(t *testing.T) {
+	s := newSim(t, 3, 3)
+	s.settle(60)
+	old := s.leader()
+	s.net.Isolate(old.id)
+	old.propose(4)
+	mine := s.open[len(s.open)-4:]
+	for old.rep.Role().State == replica.Leader { // CheckQuorum ends it
+		old.rep.Tick()
+		old.turn()
+		for len(old.disk) > 0 {
+			old.sync()
+		}
+	}
+	for _, w := range mine {
+		if w.wait == replica.WaitCommit && (w.answers != 1 || !errors.Is(w.err, replica.ErrNotLeader)) {
+			t.Errorf("%s: %d answers, %v", w.data, w.answers, w.err)
+		}
+	}
+	if n := old.sm.Stamped(); n != 0 {
+		t.Errorf("%d stamped proposals were not rolled back", n)
+	}
+	s.settle(100)
+	s.check()
+}
+
+func TestTransferHoldsProposalsAndMovesLeadership(t *testing.T) {
+	s := newSim(t, 4, 3)
+	s.settle(60)
+	old := s.leader()
+	to := ids.ReplicaID(old.id%3 + 1)
+	if err := old.rep.Transfer(to); err != nil {
+		t.Fatal(err)
+	}
+	old.propose(2) // raft takes nothing now: they wait, and hear of the new leader
+	s.settle(60)
+	if s.leader() == old || ids.ReplicaID(s.leader().id) != to {
+		t.Fatalf("leader %d, want %d", s.leader().id, to)
+	}
+	for _, w := range s.open {
+		if w.answers != 1 || !errors.Is(w.err, replica.ErrNotLeader) {
+			t.Errorf("%s: %d answers, %v", w.data, w.answers, w.err)
+		}
+	}
+	if err := old.rep.Transfer(to); !errors.Is(err, replica.ErrNotLeader) {
+		t.Errorf("transfer by a follower: %v", err)
+	}
+	s.check()
+}
+
+func TestFollowerReads(t *testing.T) {
+	s := newSim(t, 5, 3)
+	s.settle(60)
+	s.leader().propose(3)
+	s.settle(1)
+	for _, n := range s.nodes {
+		r := &simRead{s: s, floor: len(s.committed)}
+		s.reads = append(s.reads, r)
+		n.rep.ReadIndex(r)
+		n.turn()
+	}
+	s.settle(20)
+	s.check()
+	// With the leader cut off, a read that cannot be confirmed is not answered.
+	old := s.leader()
+	s.net.Isolate(old.id)
+	r := &readWaiter{}
+	old.rep.ReadIndex(r)
+	for range 5 {
+		old.rep.Tick()
+		old.turn()
+	}
+	if r.n != 0 {
+		t.Fatalf("a leader without a quorum answered %d", r.index)
+	}
+	s.settle(100) // the read finds the leader again, with another context
+	if r.n != 1 || r.err != nil {
+		t.Fatalf("%d answers, %v", r.n, r.err)
+	}
+}
+
+func TestJointChangeOfMembers(t *testing.T) {
+	s := newSim(t, 6, 3)
+	s.settle(60)
+	s.leader().propose(2)
+	s.settle(5)
+	// A fourth node joins as a learner with an empty log, then replaces a voter.
+	n := &simNode{s: s, id: 4, log: replica.NewMemoryLog(), sm: replicatest.NewMachine()}
+	n.sm.Seen = s.seen
+	s.nodes = append(s.nodes, n)
+	n.wire = s.net.Node(4)
+	n.wire.Start(n)
+	rep, err := replica.New(replica.Config{Group: 1, ID: 4, Voters: []ids.ReplicaID{1, 2, 3}, ElectionTicks: 10, HeartbeatTicks: 2}, n.log, n.sm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.rep = rep
+	change := func(list ...raftpb.ConfChangeSingle) {
+		t.Helper()
+		if err := s.leader().rep.ChangeMembers(raftpb.ConfChangeV2{Changes: list}); err != nil {
+			t.Fatal(err)
+		}
+		s.leader().turn()
+		s.settle(40)
+	}
+	change(raftpb.ConfChangeSingle{Type: raftpb.ConfChangeAddLearnerNode, NodeID: 4})
+	if got := int(n.sm.Applied()); got != len(s.committed) {
+		t.Fatalf("the learner applied %d of %d", got, len(s.committed))
+	}
+	gone := ids.ReplicaID(s.leader().id%3 + 1) // a follower
+	change(
+		raftpb.ConfChangeSingle{Type: raftpb.ConfChangeAddNode, NodeID: 4},
+		raftpb.ConfChangeSingle{Type: raftpb.ConfChangeRemoveNode, NodeID: uint64(gone)},
+	)
+	m := n.rep.Members()
+	if len(m.Voters) != 3 || len(m.Learners) != 0 || len(m.Outgoing) != 0 || fmt.Sprint(m.Voters) == "[1 2 3]" {
+		t.Fatalf("members %+v", m)
+	}
+	follower := s.nodes[gone-1]
+	if err := follower.rep.ChangeMembers(raftpb.ConfChangeV2{}); !errors.Is(err, replica.ErrNotLeader) {
+		t.Fatalf("change by one that left: %v", err)
+	}
+	s.leader().propose(2)
+	s.settle(20)
+	if got := int(n.sm.Applied()); got != len(s.committed) {
+		t.Fatalf("the new voter applied %d of %d", got, len(s.committed))
+	}
+}
