@@ -87,10 +87,20 @@ func (j *job) run(ctx context.Context, ready func(), start <-chan struct{}) (jso
 		return nil, err
 	}
 	defer out.Close()
-	// Hanging up cancels the child's work; it then ends by itself.
+	// Hanging up cancels the child's work; it then ends by itself, or is ended.
 	hangUp := sync.OnceFunc(func() { in.Close() })
 	defer hangUp()
-	defer context.AfterFunc(ctx, hangUp)()
+	ended := make(chan struct{}) // closed by the cancelling goroutine, if it ran
+	stillRuns := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		hangUp()
+		_ = p.waitOrStop(cancelGrace) // run reports how it ended
+	})
+	defer func() {
+		if !stillRuns() {
+			<-ended
+		}
+	}()
 	result, err := j.talk(ctx, p.cmd.Process.Pid, in, out, ready, start)
 	grace := childGrace
 	if err != nil {

@@ -150,6 +150,33 @@ func (c *cluster) died() error {
 	}
 }
 
+// whileUp runs work with a context that ends as soon as the cluster's process
+// does, so that nobody waits for answers of the dead. It joins its goroutine.
+func (c *cluster) whileUp(ctx context.Context, work func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	over := make(chan struct{})
+	joined := make(chan struct{})
+	go func() {
+		defer close(joined)
+		select {
+		case <-c.up.exited:
+			cancel()
+		case <-over:
+		}
+	}()
+	err := work(ctx)
+	close(over)
+	<-joined
+	cancel()
+	if err == nil {
+		return nil
+	}
+	if death := c.died(); death != nil {
+		return fmt.Errorf("%w (%w)", death, err)
+	}
+	return err
+}
+
 // total is what all brokers have used and counted so far.
 type total struct {
 	at   time.Time

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"time"
 
 	"dyno/bench/cell"
@@ -75,11 +74,16 @@ func runLoad(ctx context.Context, raw json.RawMessage, s *cell.Session) (any, er
 }
 
 // ServeChild is the whole life of a measuring child process: it answers one
-// request of its parent and returns. extra adds works to dyno's own.
-func ServeChild(ctx context.Context, in io.ReadCloser, out io.Writer, extra map[string]cell.Work) error {
-	works := map[string]cell.Work{workLoad: runLoad, workRaw: cell.Raw, workAppend: cell.Appending(systems)}
-	maps.Copy(works, extra)
-	return cell.Serve(ctx, in, out, works)
+// request of the parent on standard input, writes events to out and returns when
+// the work is done or the parent is gone.
+func ServeChild(ctx context.Context, out io.Writer) error {
+	in, err := cell.Stdin()
+	if err != nil {
+		return err
+	}
+	return cell.Serve(ctx, in, out, map[string]cell.Work{
+		workLoad: runLoad, workRaw: cell.Raw, workAppend: cell.Appending(systems),
+	})
 }
 
 // systems are the logs a dyno child can drive; the peers' binary has the others.

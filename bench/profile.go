@@ -47,7 +47,7 @@ func (s *suite) profile(ctx context.Context, id string) (err error) {
 	if err != nil {
 		return err
 	}
-	err = s.profileLoad(ctx, c, dir, into)
+	err = c.whileUp(ctx, func(ctx context.Context) error { return s.profileLoad(ctx, c, dir, into) })
 	if stopErr := c.stop(); err == nil {
 		err = stopErr
 	}
@@ -65,17 +65,14 @@ func (s *suite) profileLoad(ctx context.Context, c *cluster, dir, into string) e
 	cfg := *s.cfg
 	cfg.Window = profileWindow
 	prof := &suite{cfg: &cfg, lab: s.lab, http: s.http}
-	w := &watch{ctx: ctx, client: s.http, cluster: c, dataDir: dir, tell: s.live(step{arm: "profile"})}
+	w := &watch{client: s.http, cluster: c, dataDir: dir, tell: s.live(step{arm: "profile"})}
 	fetched := make(chan error, 1) // capacity 1; sent once by the fetching goroutine
 	var once sync.Once
 	w.measuring = func() {
 		once.Do(func() { go func() { fetched <- s.fetchProfiles(ctx, c.Nodes[0].Admin, into) }() })
 	}
-	_, err := prof.load(ctx, c, w, st, 0, "")
+	_, err := prof.load(ctx, w, st, 0, "")
 	once.Do(func() { fetched <- errors.New("the load ended before its timed window") })
-	if err != nil {
-		err = withCause(err, c.died())
-	}
 	return errors.Join(err, <-fetched)
 }
 

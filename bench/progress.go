@@ -18,6 +18,7 @@ type reporter struct {
 	spent    time.Duration // in finished steps
 	width    int           // of the line on the terminal now
 	last     time.Time     // when something was told last
+	where    string        // name and phase told last
 }
 
 // news is one line of progress for programs.
@@ -54,10 +55,11 @@ func (r *reporter) say(name, phase, text string) {
 		r.draw(line)
 		return
 	}
-	if text != "" && now.Sub(r.last) < quietEvery {
+	where := name + "\x00" + phase
+	if where == r.where && now.Sub(r.last) < quietEvery {
 		return
 	}
-	r.last = now
+	r.last, r.where = now, where
 	raw, err := json.Marshal(n)
 	if err != nil {
 		panic(fmt.Sprintf("BUG: progress does not encode: %v", err))

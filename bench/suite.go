@@ -59,8 +59,8 @@ func (c *SuiteConfig) validate() error {
 		return fmt.Errorf("%w: %d nodes: want 1 to %d", ErrUsage, c.Nodes, portStep)
 	case c.Repetitions < 1 || c.Repetitions > 100:
 		return fmt.Errorf("%w: %d repetitions: want 1 to 100", ErrUsage, c.Repetitions)
-	case c.Window < 3*time.Second:
-		return fmt.Errorf("%w: a window of %v: want at least 3s", ErrUsage, c.Window)
+	case c.Window < windowMin:
+		return fmt.Errorf("%w: a window of %v: want at least %v", ErrUsage, c.Window, windowMin)
 	case c.RecordBytes < 64 || c.RecordBytes > 1<<20:
 		return fmt.Errorf("%w: records of %d bytes: want 64 to 1048576", ErrUsage, c.RecordBytes)
 	}
@@ -69,6 +69,9 @@ func (c *SuiteConfig) validate() error {
 	}
 	return nil
 }
+
+// windowMin lets at least two progress reports, a second apart, fall into a window.
+const windowMin = 2500 * time.Millisecond
 
 // described is the effective configuration as results print it.
 func (c *SuiteConfig) described() map[string]any {
@@ -156,11 +159,12 @@ func (s *suite) measure(ctx context.Context, st step, files string) (record.Repe
 	if err != nil {
 		return rep, err
 	}
-	w := &watch{ctx: ctx, client: s.http, cluster: c, dataDir: dir, tell: s.live(st)}
-	res, err := s.load(ctx, c, w, st, rate, files)
-	if err != nil {
-		err = withCause(err, c.died())
-	}
+	var res *loadResult
+	w := &watch{client: s.http, cluster: c, dataDir: dir, tell: s.live(st)}
+	err = c.whileUp(ctx, func(ctx context.Context) (err error) {
+		res, err = s.load(ctx, w, st, rate, files)
+		return err
+	})
 	if stopErr := c.stop(); err == nil {
 		err = stopErr
 	}
@@ -173,17 +177,14 @@ func (s *suite) measure(ctx context.Context, st step, files string) (record.Repe
 	return rep, s.lab.work.settle(dir)
 }
 
-// withCause puts what explains an error in front of it.
-func withCause(err, cause error) error {
-	if cause == nil {
-		return err
-	}
-	return fmt.Errorf("%w (%w)", cause, err)
-}
-
-func (s *suite) load(ctx context.Context, c *cluster, w *watch, st step, rate float64, files string) (*loadResult, error) {
+// load runs the generator against the watched cluster. What the watch could not
+// see ends the load: a repetition without its figures is worth nothing.
+func (s *suite) load(ctx context.Context, w *watch, st step, rate float64, files string) (*loadResult, error) {
+	ctx, w.giveUp = context.WithCancel(ctx)
+	defer w.giveUp()
+	w.ctx = ctx
 	spec := loadSpec{
-		Brokers: []string{c.Bootstrap}, Topic: "bench", Partitions: s.cfg.Partitions, RF: s.cfg.rf(), Acks: s.cfg.Acks,
+		Brokers: []string{w.cluster.Bootstrap}, Topic: "bench", Partitions: s.cfg.Partitions, RF: s.cfg.rf(), Acks: s.cfg.Acks,
 		SizeBytes: s.cfg.RecordBytes, Rate: rate, Producers: s.cfg.Producers,
 		Warmup: s.cfg.Warmup, Window: s.cfg.Window, Seed: st.seed, Out: files,
 	}
@@ -193,6 +194,9 @@ func (s *suite) load(ctx context.Context, c *cluster, w *watch, st step, rate fl
 	raw, err := runJobs(ctx, []job{{
 		name: "the load generator", argv: s.lab.child, work: workLoad, spec: spec, progress: w.observe,
 	}}, nil)
+	if w.err != nil {
+		return nil, w.err
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -18,10 +18,10 @@ const (
 	metricSyncs     = "dyno_wal_fdatasyncs_total"
 	metricWritten   = "dyno_wal_written_bytes_total"
 	metricSubmitted = "dyno_wal_submitted_bytes_total"
-	metricAppends   = "dyno_wal_appends_total"
+	metricEntries   = "dyno_wal_records_total"
 	metricMade      = "dyno_wal_segments_made_total"
 	metricReused    = "dyno_wal_segments_reused_total"
-	metricMoved     = "dyno_store_written_bytes_total"
+	metricMoved     = "dyno_moved_bytes_total"
 )
 
 // point is the state of client and brokers at one progress report.
@@ -36,7 +36,8 @@ type point struct {
 // watch collects points during the timed window of a load. Its observe method is
 // the load's progress callback; the other methods are called after the load.
 type watch struct {
-	ctx     context.Context
+	ctx     context.Context    // of the load
+	giveUp  context.CancelFunc // ends the load
 	client  *http.Client
 	cluster *cluster
 	dataDir string
@@ -49,32 +50,41 @@ type watch struct {
 }
 
 func (w *watch) observe(pid int, raw json.RawMessage) {
+	if w.err != nil {
+		return
+	}
+	if w.err = w.take(pid, raw); w.err != nil {
+		w.giveUp()
+	}
+}
+
+func (w *watch) take(pid int, raw json.RawMessage) (err error) {
 	var p loadgen.Progress
 	if err := json.Unmarshal(raw, &p); err != nil {
-		w.err = fmt.Errorf("progress of the load: %w", err)
-		return
+		return fmt.Errorf("progress of the load: %w", err)
 	}
 	if w.tell != nil {
 		w.tell(p)
 	}
-	if p.Phase != "measure" || w.err != nil {
-		return
+	if p.Phase != "measure" {
+		return nil
 	}
 	if w.measuring != nil {
 		w.measuring()
 	}
 	at := &point{acked: p.Acked}
-	if at.client, w.err = readUsage(pid); w.err != nil {
-		return
+	if at.client, err = readUsage(pid); err != nil {
+		return fmt.Errorf("read usage of the load generator: %w", err)
 	}
-	if at.brokers, w.err = w.cluster.sample(w.ctx, w.client); w.err != nil {
-		return
+	if at.brokers, err = w.cluster.sample(w.ctx, w.client); err != nil {
+		return err
 	}
 	at.device, at.hasDisk = record.DiskWritten(w.dataDir)
 	if w.first == nil {
 		w.first = at
 	}
 	w.last = at
+	return nil
 }
 
 // windowUnits declares what watch.values measures.
@@ -112,8 +122,8 @@ func (w *watch) values(recordBytes int) (map[string]float64, error) {
 	if syncs, ok := w.delta(metricSyncs); ok && syncs > 0 {
 		out["fsyncs"] = syncs / seconds
 		out["records_per_sync"] = records / syncs
-		if appends, ok := w.delta(metricAppends); ok {
-			out["entries_per_sync"] = appends / syncs
+		if entries, ok := w.delta(metricEntries); ok {
+			out["entries_per_sync"] = entries / syncs
 		}
 	}
 	if written, ok := w.delta(metricWritten); ok {
@@ -155,7 +165,7 @@ func (w *watch) phase() string {
 // missing names the expected counters that the brokers do not serve.
 func (w *watch) missing() []string {
 	var out []string
-	for _, name := range []string{metricSyncs, metricWritten, metricSubmitted, metricAppends} {
+	for _, name := range []string{metricSyncs, metricWritten, metricSubmitted, metricEntries} {
 		if w.last != nil {
 			if _, ok := w.last.brokers.seen[name]; !ok {
 				out = append(out, name)

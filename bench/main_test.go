@@ -1,0 +1,170 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/goleak"
+)
+
+// The test binary plays dyno: started with "up" it is a cluster of one fake
+// broker, with "child" a measuring child.
+const (
+	fakeEnv = "DYNO_BENCH_FAKE" // how the fake broker behaves
+	markEnv = "DYNO_BENCH_MARK" // names the test whose processes these are
+)
+
+// The ways of the fake broker.
+const (
+	fakeGood   = "good"
+	fakeSilent = "silent" // never says that it serves
+	fakeBroken = "broken" // exits at once with an error
+	fakeDies   = "dies"   // ends by itself once it is asked to take records
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Getenv(fakeEnv) != "" {
+		switch os.Args[1] {
+		case "up":
+			os.Exit(fakeUp(os.Args[2:]))
+		case "child":
+			if err := ServeChild(context.Background(), os.Stdout); err != nil {
+				os.Exit(1)
+			}
+			os.Exit(0)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// fakeUp is `dyno up` with an in-memory broker.
+func fakeUp(args []string) int {
+	way := os.Getenv(fakeEnv)
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	if way == fakeBroken {
+		fmt.Fprintln(os.Stderr, "port 21000 is in use by another program")
+		return 69
+	}
+	port := flagValue(args, "--kafka-port")
+	data := flagValue(args, "--data")
+	if err := os.WriteFile(filepath.Join(data, "node"), []byte("data"), 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if way == fakeSilent {
+		<-stop
+		return 0
+	}
+	number, _ := strconv.Atoi(port)
+	cluster, err := kfake.NewCluster(kfake.Ports(number), kfake.NumBrokers(1))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 69
+	}
+	defer cluster.Close()
+	var requests atomic.Int64
+	slowDown(cluster, way, &requests)
+	admin, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", number+200))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 69
+	}
+	go http.Serve(admin, fakeAdmin(&requests)) //nolint:errcheck // ends with the process
+	line, _ := json.Marshal(map[string]any{"bootstrap": "127.0.0.1:" + port, "nodes": []any{map[string]any{
+		"id": 1, "pid": os.Getpid(), "kafka": "127.0.0.1:" + port, "admin": admin.Addr().String()}}})
+	fmt.Printf("%s\n", line)
+	<-stop
+	return 0
+}
+
+// slowDown gives the fake a service time, so that the generator is never the
+// bottleneck, and counts produce requests.
+func slowDown(cluster *kfake.Cluster, way string, requests *atomic.Int64) {
+	const service = 20 * time.Millisecond
+	cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		if requests.Add(1) == 20 && way == fakeDies {
+			fmt.Fprintln(os.Stderr, "panic: the fake was told to die")
+			os.Exit(2)
+		}
+		cluster.SleepControl(func() { <-time.After(service) })
+		return nil, nil, false
+	})
+}
+
+// fakeAdmin serves counters that move with the produce requests.
+func fakeAdmin(requests *atomic.Int64) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		n := requests.Load()
+		fmt.Fprintf(w, "# TYPE %s counter\n%s %d\n%s{part=\"a\"} %d\n%s{part=\"b\"} %d\n%s %d\n%s %d\n%s %d\n",
+			metricSyncs, metricSyncs, n, metricWritten, 1000*n, metricWritten, 100*n, metricSubmitted, 1000*n,
+			metricEntries, 3*n, metricReused, n)
+	})
+	mux.HandleFunc("/debug/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, r.URL.Path) })
+	return mux
+}
+
+func flagValue(args []string, name string) string {
+	for i, a := range args {
+		if a == name && i+1 < len(args) {
+			return args[i+1]
+		}
+	}
+	return ""
+}
+
+// fakeLab makes options for a lab of its own with the fake broker, and returns
+// a function that lists processes of this test which are still alive.
+func fakeLab(t *testing.T, way string) (Options, SuiteConfig, func() []string) {
+	t.Helper()
+	t.Setenv(fakeEnv, way)
+	mark := fmt.Sprintf("%s=%s-%d", markEnv, t.Name(), os.Getpid())
+	t.Setenv(markEnv, strings.TrimPrefix(mark, markEnv+"="))
+	opt := Options{
+		Results: filepath.Join(t.TempDir(), "results"), Profiles: filepath.Join(t.TempDir(), "profiles"),
+		Child: []string{os.Args[0], "child"}, Out: &strings.Builder{}, Err: &strings.Builder{},
+		lock: "@dyno-lab-test-" + t.Name(), quiet: quietRule{Share: 1, Window: time.Millisecond, WaitMax: time.Millisecond},
+	}
+	cfg := SuiteConfig{Dyno: []string{os.Args[0]}, Repetitions: 1, RecordBytes: 128,
+		Warmup: 100 * time.Millisecond, Window: 2500 * time.Millisecond}
+	return opt, cfg, func() []string { return alive(mark) }
+}
+
+// alive lists the processes other than this one whose environment holds mark.
+func alive(mark string) []string {
+	var found []string
+	paths, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, p := range paths {
+		pid := filepath.Base(filepath.Dir(p))
+		raw, err := os.ReadFile(p)
+		if err == nil && pid != strconv.Itoa(os.Getpid()) && strings.Contains("\x00"+string(raw), "\x00"+mark+"\x00") {
+			found = append(found, pid)
+		}
+	}
+	return found
+}
+
+// emptyOrGone fails the test if a lab left something in its directory.
+func emptyOrGone(t *testing.T, dir string) {
+	t.Helper()
+	left, err := os.ReadDir(dir)
+	if err == nil && len(left) > 0 {
+		t.Errorf("left behind in %s: %v", filepath.Base(dir), left)
+	}
+}

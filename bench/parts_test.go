@@ -1,0 +1,127 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestSecondLabIsTurnedAway(t *testing.T) {
+	const name = "@dyno-lab-test-lock"
+	first, err := acquire(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = acquire(name)
+	if !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "process ") || !strings.Contains(err.Error(), os.Args[0][:8]) {
+		t.Errorf("second lab: %v", err)
+	}
+	if err := first.release(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := acquire(name)
+	if err != nil {
+		t.Fatalf("after release: %v", err)
+	}
+	if err := again.release(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestStopKillsTheDeafAndItsGroup(t *testing.T) {
+	p, err := launch("a deaf child", exec.Command("sh", "-c", "trap '' TERM; sleep 1000 & echo started >&2; wait"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for !strings.Contains(p.stderr.String(), "started") {
+		select {
+		case <-p.exited:
+			t.Fatalf("it ended: %v", p.err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if err := p.stop(50 * time.Millisecond); err == nil || !strings.Contains(err.Error(), "was killed") {
+		t.Errorf("stop: %v", err)
+	}
+	pgrp := p.cmd.Process.Pid
+	for _, pid := range groupMembers(t, pgrp) {
+		t.Errorf("process %s of the group is left", pid)
+	}
+	if err := p.stop(time.Second); err == nil {
+		t.Error("a second stop forgot how the child ended")
+	}
+}
+
+// groupMembers lists live processes of a group; zombies count as gone.
+func groupMembers(t *testing.T, pgrp int) []string {
+	t.Helper()
+	out, err := exec.Command("sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null").Output()
+	if err != nil && len(out) == 0 {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, line := range strings.Split(string(out), "\n") {
+		_, rest, ok := strings.Cut(line, ") ")
+		fields := strings.Fields(rest)
+		if ok && len(fields) > 2 && fields[2] == strconv.Itoa(pgrp) && fields[0] != "Z" {
+			found = append(found, strings.Fields(line)[0])
+		}
+	}
+	return found
+}
+
+func TestFullDiskIsRefused(t *testing.T) {
+	err := requireFree(t.TempDir(), 1<<60)
+	if !errors.Is(err, ErrNoSpace) || !strings.Contains(err.Error(), "--data") {
+		t.Errorf("got %v", err)
+	}
+	if err := requireFree(t.TempDir(), 1); err != nil {
+		t.Errorf("one byte: %v", err)
+	}
+}
+
+func TestQuietWaitEnds(t *testing.T) {
+	never := quietRule{Share: -1, Window: time.Millisecond, WaitMax: 5 * time.Millisecond}
+	if _, err := requireQuiet(t.Context(), never, true); !errors.Is(err, ErrBusy) {
+		t.Errorf("a recorded run on a busy machine: %v", err)
+	}
+	caution, err := requireQuiet(t.Context(), never, false)
+	if err != nil || !strings.Contains(caution, "other work uses") {
+		t.Errorf("a local run on a busy machine: %q, %v", caution, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := waitQuiet(ctx, never); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestCountersAreSummedOverLabels(t *testing.T) {
+	got, err := parseCounters(strings.NewReader("# HELP a b\na 1\nb{x=\"}\",y=\"2\"} 2.5 1700000000\nb{x=\"q\"} 1\n\nc 1e3\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got["a"] != 1 || got["b"] != 3.5 || got["c"] != 1000 {
+		t.Errorf("%v", got)
+	}
+	for _, bad := range []string{"a\n", "a x\n", "a}{ 1\n"} {
+		if _, err := parseCounters(strings.NewReader(bad)); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
+func TestUsageOfThisProcess(t *testing.T) {
+	u, err := readUsage(os.Getpid())
+	if err != nil || u.startTicks == 0 || u.rssBytes < 1<<20 {
+		t.Errorf("%+v, %v", u, err)
+	}
+	if _, err := readUsage(1 << 30); err == nil {
+		t.Error("a process that cannot exist has usage")
+	}
+}

@@ -1,0 +1,200 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"dyno/bench/record"
+	"dyno/loadgen"
+)
+
+func TestSuiteOnAFakeBroker(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs two windows of 2.5 s")
+	}
+	opt, cfg, strays := fakeLab(t, fakeGood)
+	run, err := RunSuite(t.Context(), opt, cfg)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, opt.Err)
+	}
+	if run.Verdict.Result != record.OK {
+		t.Errorf("verdict %+v", run.Verdict)
+	}
+	got, err := record.Open(filepath.Join(opt.Results, run.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{armSaturate, armHalf} {
+		arm := got.Arm(name)
+		for _, value := range []string{"throughput", "response_p99", "fsyncs", "records_per_sync", "entries_per_sync",
+			"broker_cpu", "client_cpu", "wal_bytes", "lost", "duplicated", "reordered"} {
+			if vs := arm.Values(value); len(vs) != 1 {
+				t.Errorf("%s has %d values of %s", name, len(vs), value)
+			}
+		}
+		if arm.Params[paramPhase] != "recycled" {
+			t.Errorf("%s: WAL phase %q", name, arm.Params[paramPhase])
+		}
+		if entries := arm.Values("entries_per_sync"); len(entries) == 1 && entries[0] != 3 {
+			t.Errorf("%s: %v entries per sync, the fake counts 3", name, entries)
+		}
+	}
+	if half, full := got.Arm(armHalf).Values("offered"), got.Arm(armSaturate).Values("throughput"); half[0] != full[0]/2 {
+		t.Errorf("offered %v, half of %v was wanted", half, full)
+	}
+	for _, file := range []string{"bench.txt", "report.html", "latency.hlog", "response.hgrm", "series.jsonl", "reps/saturate-1/latency.hlog"} {
+		if info, err := os.Stat(filepath.Join(opt.Results, run.ID, file)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	out := opt.Out.(*strings.Builder).String()
+	for _, word := range []string{"throughput", "response p99.9", "lost", "fsyncs/s", "report.html", "No earlier good result"} {
+		if !strings.Contains(out, word) {
+			t.Errorf("the table lacks %q:\n%s", word, out)
+		}
+	}
+	if pids := strays(); len(pids) > 0 {
+		t.Errorf("processes left: %v", pids)
+	}
+	if _, err := os.Stat(filepath.Join(opt.Results, workName)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("work directory left: %v", err)
+	}
+	if lines := strings.Split(strings.TrimSpace(opt.Err.(*strings.Builder).String()), "\n"); !json.Valid([]byte(lines[0])) {
+		t.Errorf("progress is not JSON: %q", lines[0])
+	}
+}
+
+// watchWriter calls back when a line holds a word.
+type watchWriter struct {
+	word string
+	once sync.Once
+	act  func()
+}
+
+func (w *watchWriter) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), w.word) {
+		w.once.Do(w.act)
+	}
+	return len(b), nil
+}
+
+func TestInterruptionLeavesNothing(t *testing.T) {
+	for phase, way := range map[string]string{"wait for quiet": fakeGood, "start": fakeSilent, "probe": fakeGood, "measure": fakeGood} {
+		t.Run(phase, func(t *testing.T) {
+			opt, cfg, strays := fakeLab(t, way)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			opt.Err = &watchWriter{word: fmt.Sprintf("%q", phase), act: cancel}
+			_, err := RunSuite(ctx, opt, cfg)
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v, want context.Canceled", err)
+			}
+			if pids := strays(); len(pids) > 0 {
+				t.Errorf("processes left: %v", pids)
+			}
+			emptyOrGone(t, opt.Results)
+		})
+	}
+}
+
+func TestBadBrokersAreNamedAndCleared(t *testing.T) {
+	for _, c := range []struct {
+		way, word string
+		want      error
+	}{
+		{fakeBroken, "port 21000 is in use", ErrStart},
+		{fakeDies, "told to die", nil},
+	} {
+		t.Run(c.way, func(t *testing.T) {
+			opt, cfg, strays := fakeLab(t, c.way)
+			_, err := RunSuite(t.Context(), opt, cfg)
+			if err == nil || !strings.Contains(err.Error(), c.word) || c.want != nil && !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v with %q", err, c.want, c.word)
+			}
+			if pids := strays(); len(pids) > 0 {
+				t.Errorf("processes left: %v", pids)
+			}
+			emptyOrGone(t, opt.Results)
+		})
+	}
+}
+
+func TestSuiteRefusesNonsense(t *testing.T) {
+	opt, good, _ := fakeLab(t, fakeGood)
+	for name, change := range map[string]func(*SuiteConfig){
+		"make build":  func(c *SuiteConfig) { c.Dyno = []string{filepath.Join(t.TempDir(), "dyno")} },
+		"nodes":       func(c *SuiteConfig) { c.Nodes = 99 },
+		"repetitions": func(c *SuiteConfig) { c.Repetitions = -1 },
+		"acks":        func(c *SuiteConfig) { c.Acks = "most" },
+		"window":      func(c *SuiteConfig) { c.Window = 1 },
+		"bytes":       func(c *SuiteConfig) { c.RecordBytes = 3 },
+	} {
+		cfg := good
+		change(&cfg)
+		if _, err := RunSuite(t.Context(), opt, cfg); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	emptyOrGone(t, opt.Results)
+}
+
+func TestJudgeNamesWhatIsWrong(t *testing.T) {
+	zero := int64(0)
+	honest := func() *loadResult {
+		r := &loadResult{}
+		r.Report.MsgsPerS, r.Report.Lost, r.Report.Saturated = 1000, &zero, loadgen.BottleneckNone
+		return r
+	}
+	w := &watch{first: &point{}, last: &point{acked: 100}}
+	w.last.brokers.at = w.first.brokers.at.Add(1e9)
+	for name, c := range map[string]struct {
+		rate   float64
+		change func(*loadResult)
+		status string
+		word   string
+	}{
+		"good":      {0, func(*loadResult) {}, record.OK, ""},
+		"violation": {0, func(r *loadResult) { r.Violation = "3 lost" }, record.Failed, "3 lost"},
+		"unread":    {0, func(r *loadResult) { r.Report.Lost = nil }, record.Invalid, "not verified"},
+		"generator": {0, func(r *loadResult) { r.Report.Saturated = loadgen.BottleneckGenerator }, record.Invalid, "generator was the bottleneck"},
+		"cluster":   {0, func(r *loadResult) { r.Report.Saturated = loadgen.BottleneckCluster }, record.OK, ""},
+		"overrun":   {9, func(r *loadResult) { r.Report.Saturated = loadgen.BottleneckCluster }, record.Invalid, "too much"},
+	} {
+		s := &suite{cfg: &SuiteConfig{RecordBytes: 10}, lab: &lab{}}
+		res, rep := honest(), &record.Repetition{Status: record.OK}
+		c.change(res)
+		if err := s.judge(rep, res, w, c.rate); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if rep.Status != c.status || !strings.Contains(rep.Problem, c.word) {
+			t.Errorf("%s: %s, %q", name, rep.Status, rep.Problem)
+		}
+		if good := len(s.reached) > 0; good != (c.status == record.OK && c.rate == 0) {
+			t.Errorf("%s: counted towards the maximum: %v", name, good)
+		}
+	}
+	if v := (record.Verdict{Result: record.Invalid, Text: "x"}); !errors.Is(verdictError(&record.Run{Verdict: v}), ErrInvalid) {
+		t.Error("an invalid run has no error")
+	}
+}
+
+func TestProgressOnATerminalIsOneLine(t *testing.T) {
+	var b strings.Builder
+	r := newReporter(&b, true, 4)
+	r.say("saturate 1", "measure", "300000 records/s")
+	r.step(2e9)
+	r.say("half 1", "start", "")
+	r.clear()
+	if strings.Contains(b.String(), "\n") || !strings.Contains(b.String(), "[2/4] half 1: start, about 6s left") {
+		t.Errorf("%q", b.String())
+	}
+	newReporter(io.Discard, true, 1).clear()
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"dyno/bench"
+	"dyno/bench/record"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+const benchExamples = `  dyno bench
+  dyno bench --repetitions 5 --profile
+  dyno bench --record`
+
+// newBenchCommand is `dyno bench`.
+func newBenchCommand() *cobra.Command {
+	var cfg bench.SuiteConfig
+	var opt bench.Options
+	cmd := &cobra.Command{
+		Use:   "bench [suite]",
+		Short: "Measure this dyno: start it, load it, verify every record, report",
+		Long: `Measure this dyno: each repetition starts fresh brokers in a fresh directory, loads them over the Kafka protocol and reads
+every record back. The suite is produce: saturating windows and windows at half of that rate. It prints a table, the change
+against the last good result of this machine, and the path of an HTML report. Results go to results/local unless --record.
+Exit codes: 0 good, 1 a record was lost, duplicated, reordered or corrupted, 64 usage, 69 could not run or says nothing.`,
+		Example:   benchExamples,
+		ValidArgs: []string{"produce"},
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 || len(args) == 1 && args[0] != "produce" {
+				return usageError("no suite %q: there is one, produce", args[len(args)-1])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := labOptions(cmd, &opt); err != nil {
+				return err
+			}
+			if len(cfg.Dyno) == 0 || cfg.Dyno[0] == "" {
+				cfg.Dyno = opt.Child[:1]
+			}
+			_, err := bench.RunSuite(cmd.Context(), opt, cfg)
+			return labError(err)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.IntVar(&cfg.Nodes, "nodes", 1, "brokers of the cluster")
+	f.IntVar(&cfg.Partitions, "partitions", 8, "partitions of the topic")
+	f.IntVar(&cfg.RecordBytes, "size", 1024, "record value in bytes")
+	f.IntVar(&cfg.Repetitions, "repetitions", 3, "of each arm")
+	f.DurationVar(&cfg.Window, "window", 0, "timed window of one repetition (default 6s)")
+	f.DurationVar(&cfg.Warmup, "warmup", 0, "load before each window (default 2s)")
+	f.Uint64Var(&cfg.Seed, "seed", 1, "of the first repetition")
+	f.BoolVar(&cfg.Profile, "profile", false, "add a profiled repetition; its figures are thrown away")
+	cfg.Dyno = make([]string, 1)
+	f.StringVar(&cfg.Dyno[0], "dyno", "", "dyno program to measure (default this one)")
+	addLabFlags(cmd, &opt)
+	cmd.AddCommand(newBenchChildCommand())
+	return cmd
+}
+
+func addLabFlags(cmd *cobra.Command, opt *bench.Options) {
+	f := cmd.Flags()
+	f.BoolVar(&opt.Record, "record", false, "write a result that is meant to be committed; needs a quiet machine")
+	f.StringVar(&opt.Results, "results", "", "root of result directories (default results/local, or results with --record)")
+	f.StringVar(&opt.Data, "data", "", "where brokers and logs keep their data meanwhile (default the results root)")
+}
+
+// labOptions fills in what the process knows of itself.
+func labOptions(cmd *cobra.Command, opt *bench.Options) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return &exitError{exitUnavailable, fmt.Errorf("find the dyno binary: %w", err)}
+	}
+	opt.Child = []string{exe, "bench", "child"}
+	opt.Out, opt.Err = cmd.OutOrStdout(), cmd.ErrOrStderr()
+	opt.Terminal = term.IsTerminal(int(os.Stderr.Fd()))
+	return nil
+}
+
+// labError gives an error of package bench its exit code.
+func labError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, bench.ErrViolation):
+		return &exitError{exitViolation, err}
+	case errors.Is(err, bench.ErrUsage), errors.Is(err, record.ErrNotResult):
+		return &exitError{exitUsage, err}
+	case errors.Is(err, context.Canceled):
+		return &exitError{exitUnavailable, errors.New("interrupted; every process was stopped and nothing was recorded")}
+	}
+	return &exitError{exitUnavailable, err}
+}
+
+// newBenchChildCommand is the process that bench and experiment start for one
+// measurement; it speaks with its parent alone.
+func newBenchChildCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:    "child",
+		Short:  "Answer one request of a measuring parent on standard input",
+		Hidden: true,
+		Args:   noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := bench.ServeChild(cmd.Context(), cmd.OutOrStdout()); err != nil {
+				return &exitError{exitUnavailable, err}
+			}
+			return nil
+		},
+	}
+}
