@@ -144,3 +144,57 @@ func TestJointChangeOfMembers(t *testing.T) {
 		t.Fatalf("the new voter applied %d of %d", got, len(s.committed))
 	}
 }
+
+// contexts are those of the ReadIndex attempts a turn of n sends.
+func (n *simNode) contexts() (list []string) {
+	if err := n.rep.Turn(0, &n.out); err != nil {
+		n.s.t.Fatal(err)
+	}
+	for i := range n.out.Messages {
+		if m := &n.out.Messages[i]; m.Type == raftpb.MsgHeartbeat && len(m.Context) > 0 && m.To == n.out.Messages[0].To {
+			list = append(list, string(m.Context))
+		}
+	}
+	n.out.Reset()
+	return list
+}
+
+func TestEveryReadAttemptHasItsOwnContext(t *testing.T) {
+	s := newSim(t, 8, 3)
+	s.settle(60)
+	seen := map[string]bool{}
+	attempts := 0
+	try := func(n *simNode) {
+		n.rep.ReadIndex(&readWaiter{})
+		for _, c := range n.contexts() {
+			if seen[c] {
+				t.Fatalf("context %x was used before", c)
+			}
+			seen[c] = true
+			attempts++
+		}
+	}
+	for range 3 {
+		n := s.leader()
+		for range 3 { // nothing answers: each read is an attempt
+			try(n)
+		}
+		n.crash() // and the next life of the same replica has others
+		s.settle(100)
+	}
+	if attempts != 9 {
+		t.Fatalf("%d attempts, want 9", attempts)
+	}
+}
+
+func TestANewTermIsStoredBeforeItIsAnswered(t *testing.T) {
+	s := newSim(t, 9, 3)
+	n := s.nodes[0]
+	n.rep.Step(&raftpb.Message{Type: raftpb.MsgHeartbeat, From: 2, To: 1, Term: 5})
+	if err := n.rep.Turn(0, &n.out); err != nil {
+		t.Fatal(err)
+	}
+	if len(n.out.Records) != 1 || n.out.Records[0].Term != 5 {
+		t.Fatalf("records %+v after a heartbeat of term 5", n.out.Records)
+	}
+}
