@@ -10,6 +10,7 @@ import (
 
 	"dyno/engine/events"
 	"dyno/engine/ids"
+	"dyno/engine/metadata"
 	"dyno/wal/vfs"
 )
 
@@ -34,7 +35,9 @@ type Config struct {
 
 	WAL    WALConfig
 	Limits Limits
-	Topics TopicDefaults
+	// Broker are Kafka broker configs that hold where nothing was set at run
+	// time, by name: num.partitions, log.retention.ms and so on.
+	Broker map[string]string
 
 	// FS is the disk: vfs.OS().
 	FS vfs.FS
@@ -54,6 +57,8 @@ type WALConfig struct {
 	BudgetBytes int64
 	// SpareSegments are kept zero-filled ahead of need: 2.
 	SpareSegments int
+	// MoveEvery is how often the log's size is compared with the budget: 100 ms.
+	MoveEvery time.Duration
 	// TailBytes of the newest entries are kept in memory: 128 MiB.
 	TailBytes int64
 }
@@ -64,13 +69,6 @@ type Limits struct {
 	ConnectionsMax  int // 10,000
 	// RetentionEvery is how often retention looks: 30 s.
 	RetentionEvery time.Duration
-}
-
-// TopicDefaults shape topics that do not say otherwise.
-type TopicDefaults struct {
-	NoAutoCreate bool  // refuse to make topics on Metadata requests
-	Partitions   int32 // 1
-	RF           int16 // 1
 }
 
 // Errors that Open and Format answer with; each text says what mends it.
@@ -96,12 +94,11 @@ func (c *Config) setDefaults() {
 	orDefault(&c.WAL.SegmentBytes, 64<<20)
 	orDefault(&c.WAL.BudgetBytes, 4<<30)
 	orDefault(&c.WAL.SpareSegments, 2)
+	orDefault(&c.WAL.MoveEvery, 100*time.Millisecond)
 	orDefault(&c.WAL.TailBytes, 128<<20)
 	orDefault(&c.Limits.RequestBytesMax, 100<<20)
 	orDefault(&c.Limits.ConnectionsMax, 10_000)
 	orDefault(&c.Limits.RetentionEvery, 30*time.Second)
-	orDefault(&c.Topics.Partitions, 1)
-	orDefault(&c.Topics.RF, 1)
 	if c.FS == nil {
 		c.FS = vfs.OS()
 	}
@@ -140,6 +137,9 @@ func (c *Config) validate() error {
 	}
 	if c.WAL.BudgetBytes < 2*c.WAL.SegmentBytes {
 		return fmt.Errorf("%w: WAL budget %d is below two segments of %d bytes", ErrConfig, c.WAL.BudgetBytes, c.WAL.SegmentBytes)
+	}
+	if err := metadata.CheckStatic(c.Broker); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func Format(disk vfs.FS, dir, clusterID string, node ids.NodeID) error {
 	if clusterID == "" || node <= 0 {
 		return fmt.Errorf("%w: format needs a cluster id and a node id above 0", ErrConfig)
 	}
-	if err := disk.MkdirAll(dir); err != nil {
+	if err := mkdirDurable(disk, dir); err != nil {
 		return fmt.Errorf("format %s: %w", dir, err)
 	}
 	lock, err := disk.Lock(path.Join(dir, "LOCK"))
@@ -71,6 +71,27 @@ func Format(disk vfs.FS, dir, clusterID string, node ids.NodeID) error {
 		return fmt.Errorf("format %s: %w", dir, err)
 	}
 	return writeFile(disk, dir, metaName, append(b, '\n'))
+}
+
+// mkdirDurable makes dir and the parents it lacks, and makes all their names
+// durable: a lost parent would take the log along.
+func mkdirDurable(disk vfs.FS, dir string) error {
+	var made []string
+	for d := path.Clean(dir); ; d = path.Dir(d) {
+		if _, err := disk.List(d); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		made = append(made, d)
+	}
+	if err := disk.MkdirAll(dir); err != nil {
+		return err
+	}
+	for _, d := range made {
+		if err := disk.SyncDir(path.Dir(d)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ReadMeta tells whose data directory dir is: ErrUnformatted, ErrNewer.

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// TestCrashKill kills a real broker process with SIGKILL again and again while
+// an idempotent franz-go producer writes, restarts it each time, and reads
+// everything back: nothing acknowledged is lost, nothing comes twice or out of
+// order, offsets are dense. DYNO_KILLS sets how often (3; make crash: 50).
+func TestCrashKill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs a process for seconds")
+	}
+	kills := 3
+	if s := os.Getenv("DYNO_KILLS"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 {
+			t.Fatalf("DYNO_KILLS=%q: want a number above 0", s)
+		}
+		kills = n
+	}
+	b := newKilledBroker(t)
+	b.start()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute+time.Duration(kills)*5*time.Second)
+	defer cancel()
+	w := newKillWriter(t, ctx, b.kafka)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range kills {
+		w.awaitAcks(ctx, 50+rng.IntN(2000))
+		b.kill()
+		b.start()
+	}
+	w.awaitAcks(ctx, 100)
+	w.finish()
+	w.verify(ctx, b.kafka)
+	t.Logf("%d kills, %d records acknowledged", kills, w.acked)
+}
+
+// killedBroker is one dyno serve process that is killed and started again.
+type killedBroker struct {
+	t                 *testing.T
+	bin, data         string
+	kafka, raft, http string
+	cmd               *exec.Cmd
+}
+
+func newKilledBroker(t *testing.T) *killedBroker {
+	dir := t.TempDir()
+	b := &killedBroker{t: t, bin: filepath.Join(dir, "dyno"), data: filepath.Join(dir, "data")}
+	b.kafka, b.raft, b.http = freeAddr(t), freeAddr(t), freeAddr(t)
+	if out, err := exec.Command("go", "build", "-o", b.bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	if out, err := exec.Command(b.bin, "format", "--data", b.data, "--cluster-id", "kill", "--node-id", "1").CombinedOutput(); err != nil {
+		t.Fatalf("format: %v\n%s", err, out)
+	}
+	t.Cleanup(func() {
+		if b.cmd != nil {
+			b.kill()
+		}
+	})
+	return b
+}
+
+// start runs the broker and returns when it serves.
+func (b *killedBroker) start() {
+	b.cmd = exec.Command(b.bin, "serve", "--data", b.data, "--kafka", b.kafka, "--raft", b.raft, "--admin", b.http)
+	b.cmd.Stderr = os.Stderr
+	if err := b.cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		resp, err := http.Get("http://" + b.http + "/readyz")
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			b.t.Fatalf("broker did not come back: %v", err)
+		}
+		runtime.Gosched()
+	}
+}
+
+func (b *killedBroker) kill() {
+	_ = b.cmd.Process.Kill()
+	_ = b.cmd.Wait() // "signal: killed" is what we asked for
+	b.cmd = nil
+}
+
+const killPartitions = 4
+
+// killWriter produces numbered records and remembers what was acknowledged.
+type killWriter struct {
+	t      *testing.T
+	client *kgo.Client
+	stop   chan struct{}
+	done   chan struct{}
+
+	mu    sync.Mutex // guards what follows
+	acked int
+	at    map[uint64]killPlace
+	more  chan struct{} // closed at each acknowledgement, then replaced
+}
+
+type killPlace struct {
+	part   int32
+	offset int64
+}
+
+func newKillWriter(t *testing.T, ctx context.Context, broker string) *killWriter {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.DefaultProduceTopic("kill"), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.RecordDeliveryTimeout(time.Minute), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(1000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kadm.NewClient(cl).CreateTopic(ctx, killPartitions, 1, nil, "kill"); err != nil {
+		t.Fatal(err)
+	}
+	w := &killWriter{t: t, client: cl, stop: make(chan struct{}), done: make(chan struct{}), at: map[uint64]killPlace{}, more: make(chan struct{})}
+	go w.run(ctx)
+	return w
+}
+
+func (w *killWriter) run(ctx context.Context) {
+	defer close(w.done)
+	for n := uint64(0); ; n++ {
+		select {
+		case <-w.stop:
+			return
+		default:
+		}
+		value := make([]byte, 100)
+		binary.BigEndian.PutUint64(value, n)
+		w.client.Produce(ctx, &kgo.Record{Partition: int32(n % killPartitions), Value: value}, func(r *kgo.Record, err error) {
+			if err != nil {
+				w.t.Errorf("record %d: %v", binary.BigEndian.Uint64(r.Value), err)
+				return
+			}
+			w.mu.Lock()
+			w.acked++
+			w.at[binary.BigEndian.Uint64(r.Value)] = killPlace{r.Partition, r.Offset}
+			close(w.more)
+			w.more = make(chan struct{})
+			w.mu.Unlock()
+		})
+	}
+}
+
+// awaitAcks returns when n more records were acknowledged.
+func (w *killWriter) awaitAcks(ctx context.Context, n int) {
+	w.t.Helper()
+	w.mu.Lock()
+	goal := w.acked + n
+	w.mu.Unlock()
+	for {
+		w.mu.Lock()
+		acked, more := w.acked, w.more
+		w.mu.Unlock()
+		if acked >= goal {
+			return
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			w.t.Fatalf("no progress: %d of %d records acknowledged", acked, goal)
+		}
+	}
+}
+
+func (w *killWriter) finish() {
+	close(w.stop)
+	<-w.done
+	if err := w.client.Flush(context.Background()); err != nil {
+		w.t.Fatal(err)
+	}
+	w.client.Close()
+}
+
+// verify reads everything back.
+func (w *killWriter) verify(ctx context.Context, broker string) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ConsumeTopics("kill"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer cl.Close()
+	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, "kill")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	total := int64(0)
+	ends.Each(func(o kadm.ListedOffset) { total += o.Offset })
+	next, last := [killPartitions]int64{}, [killPartitions]int64{-1, -1, -1, -1}
+	found := 0
+	for read := int64(0); read < total; {
+		fetches := cl.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			w.t.Fatalf("after %d of %d records: %v", read, total, err)
+		}
+		fetches.EachRecord(func(r *kgo.Record) {
+			read++
+			n := int64(binary.BigEndian.Uint64(r.Value))
+			if r.Offset != next[r.Partition] {
+				w.t.Errorf("partition %d: offset %d follows %d", r.Partition, r.Offset, next[r.Partition]-1)
+			}
+			if n <= last[r.Partition] {
+				w.t.Errorf("partition %d: record %d after %d", r.Partition, n, last[r.Partition])
+			}
+			next[r.Partition], last[r.Partition] = r.Offset+1, n
+			if at, ok := w.at[uint64(n)]; ok {
+				found++
+				if at != (killPlace{r.Partition, r.Offset}) {
+					w.t.Errorf("record %d acknowledged at %v, found at %d-%d", n, at, r.Partition, r.Offset)
+				}
+			}
+		})
+	}
+	if found != w.acked {
+		w.t.Errorf("LOST: %d of %d acknowledged records", w.acked-found, w.acked)
+	}
+}
+
+// freeAddr gives a loopback address that nobody listens on now.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

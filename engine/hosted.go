@@ -1,0 +1,87 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"dyno/engine/ids"
+	"dyno/engine/kafka"
+	"dyno/engine/multiraft"
+	"dyno/engine/partition"
+	"dyno/engine/replica"
+	"dyno/engine/store"
+)
+
+// hosted is one partition replica on this node: its Kafka view, its Raft group
+// and the files its oldest entries were moved to.
+type hosted struct {
+	*partition.Partition
+	name    string
+	topic   ids.TopicID
+	part    ids.Partition
+	group   *multiraft.Group
+	files   *store.Log
+	members map[ids.ReplicaID]ids.NodeID
+	alone   bool       // needs no peer and has replayed its log; owner: hosts' goroutine
+	moving  sync.Mutex // held while files are written: by the mover or by retention
+}
+
+var _ kafka.Partition = (*hosted)(nil)
+
+// Append implements kafka.Partition.
+func (h *hosted) Append(a *partition.Append) error { return h.group.Propose(a.Bind()) }
+
+// Leader implements kafka.Partition.
+func (h *hosted) Leader() (ids.NodeID, ids.LeaderEpoch) {
+	s := h.group.Status()
+	return h.members[s.Leader], s.Term.Epoch()
+}
+
+// Latest implements kafka.Partition: ReadIndex returns once everything that was
+// committed when it was called is applied here.
+func (h *hosted) Latest(ctx context.Context) (partition.Offsets, error) {
+	if _, err := h.group.ReadIndex(ctx); err != nil {
+		return partition.Offsets{}, err
+	}
+	return h.Offsets(), nil
+}
+
+// DeleteRecords implements kafka.Partition.
+func (h *hosted) DeleteRecords(ctx context.Context, offset ids.Offset) (ids.Offset, error) {
+	o := h.Offsets()
+	if offset == -1 {
+		offset = o.HighWatermark
+	}
+	if offset < 0 || offset > o.HighWatermark {
+		return 0, fmt.Errorf("%w: delete up to %d of a log that ends at %d", partition.ErrOffsetOutOfRange, offset, o.HighWatermark)
+	}
+	if err := h.command(ctx, partition.LogStartCommand(offset)); err != nil {
+		return 0, err
+	}
+	return h.Offsets().LogStart, nil
+}
+
+// command replicates one partition command and waits until it is applied here.
+func (h *hosted) command(ctx context.Context, data []byte) error {
+	c := &command{done: make(chan error, 1)}
+	c.Proposal = replica.Proposal{Data: data, Wait: replica.WaitCommit, Waiter: c}
+	if err := h.group.Propose(&c.Proposal); err != nil {
+		return err
+	}
+	select {
+	case err := <-c.done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", replica.ErrTimeout, context.Cause(ctx))
+	}
+}
+
+// command is a proposal that somebody waits for.
+type command struct {
+	replica.Proposal
+	done chan error // capacity 1
+}
+
+// Proposed implements replica.Waiter.
+func (c *command) Proposed(_ *replica.Proposal, err error) { c.done <- err }

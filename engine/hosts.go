@@ -1,0 +1,286 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"sync"
+
+	"dyno/engine/ids"
+	"dyno/engine/metadata"
+	"dyno/engine/multiraft"
+	"dyno/engine/partition"
+	"dyno/engine/replica"
+	"dyno/engine/store"
+	"dyno/wal"
+)
+
+// hosts brings what this node holds in line with the metadata image: it opens
+// the replicas that the image places here, ends those it does not, and hands
+// changed settings on. One goroutine does it all; changed only wakes it.
+type hosts struct {
+	node *Node
+	wake chan struct{} // capacity 1; sent to by changed; never closed
+	stop chan struct{} // closed by Close
+	done chan struct{} // closed by run
+	once sync.Once
+
+	mu      sync.Mutex // guards what follows
+	byGroup map[ids.GroupID]*hosted
+	settled ids.LogIndex  // image up to which the node is in line
+	err     error         // of the last round
+	round   chan struct{} // closed after each round, then replaced
+}
+
+func newHosts(n *Node) *hosts {
+	return &hosts{
+		node: n, byGroup: map[ids.GroupID]*hosted{},
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), round: make(chan struct{}),
+	}
+}
+
+// start does the first round and starts the goroutine. A first round that fails
+// is an error: the node would serve less than it holds.
+func (h *hosts) start() error {
+	if err := h.sweep(); err != nil {
+		return err
+	}
+	h.reconcile()
+	if h.err != nil {
+		return errors.Join(h.err, h.closeAll())
+	}
+	go h.run()
+	return nil
+}
+
+// Close ends the goroutine and lets go of every partition's files. The groups
+// are stopped by the manager. Idempotent.
+func (h *hosts) Close() error {
+	var err error
+	h.once.Do(func() {
+		close(h.stop)
+		<-h.done
+		err = h.closeAll()
+	})
+	return err
+}
+
+func (h *hosts) closeAll() error {
+	var first error
+	for _, p := range h.list() {
+		if err := p.files.Close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// changed says there is a new image. It never blocks; any goroutine may call.
+func (h *hosts) changed() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (h *hosts) run() {
+	defer close(h.done)
+	for {
+		select {
+		case <-h.wake:
+			h.reconcile()
+		case <-h.stop:
+			return
+		}
+	}
+}
+
+// settle waits until the node is in line with the image at index, and gives the
+// error of that round.
+func (h *hosts) settle(ctx context.Context, index ids.LogIndex) error {
+	for {
+		h.mu.Lock()
+		settled, err, round := h.settled, h.err, h.round
+		h.mu.Unlock()
+		if settled >= index {
+			return err
+		}
+		select {
+		case <-round:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: host partitions: %w", replica.ErrTimeout, context.Cause(ctx))
+		case <-h.stop:
+			return replica.ErrStopped
+		}
+	}
+}
+
+// list gives the hosted partitions in no order.
+func (h *hosts) list() []*hosted {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := make([]*hosted, 0, len(h.byGroup))
+	for _, p := range h.byGroup {
+		out = append(out, p)
+	}
+	return out
+}
+
+func (h *hosts) get(g ids.GroupID) *hosted {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.byGroup[g]
+}
+
+// reconcile is one round.
+func (h *hosts) reconcile() {
+	view := h.node.configView()
+	wanted := map[ids.GroupID]bool{}
+	var errs []error
+	for _, t := range view.Image.Topics() {
+		settings := partition.Settings(view.TopicSettings(t))
+		for i := range t.Partitions {
+			id := t.Partitions[i].On(h.node.identity.NodeID)
+			if id == 0 {
+				continue
+			}
+			wanted[t.Partitions[i].Group] = true
+			if p := h.get(t.Partitions[i].Group); p != nil {
+				p.SetSettings(settings)
+			} else if err := h.host(t, ids.Partition(i), id, settings); err != nil {
+				errs = append(errs, fmt.Errorf("host %s-%d: %w", t.Name, i, err))
+			}
+		}
+	}
+	for _, p := range h.list() {
+		if !wanted[p.group.ID()] {
+			errs = append(errs, h.unhost(p))
+		}
+	}
+	errs = append(errs, h.awaitAlone())
+	h.mu.Lock()
+	h.settled, h.err = view.Image.Index, errors.Join(errs...)
+	close(h.round)
+	h.round = make(chan struct{})
+	h.mu.Unlock()
+	if h.err != nil {
+		h.node.cfg.Log.Error("partitions out of line with the metadata", "node", h.node.identity.NodeID, "err", h.err)
+	}
+}
+
+// awaitAlone waits until every replica that needs nobody else leads and has
+// applied what its log holds: before that its high watermark is behind what was
+// acknowledged. Replicas with peers may have to wait for those to come up, so
+// nobody waits for them.
+func (h *hosts) awaitAlone() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	var errs []error
+	for _, p := range h.list() {
+		if len(p.members) > 1 || p.alone {
+			continue
+		}
+		if _, err := p.group.ReadIndex(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("replay %s-%d: %w", p.name, p.part, err))
+			continue
+		}
+		p.alone = true
+	}
+	return errors.Join(errs...)
+}
+
+// host opens one replica and publishes it when it can be found and used.
+func (h *hosts) host(t *metadata.Topic, p ids.Partition, id ids.ReplicaID, settings partition.Settings) error {
+	n := h.node
+	files, err := store.Open(store.Options{
+		FS: n.cfg.FS, Dir: n.partitionDir(t.ID, p), FileBytes: settings.SegmentBytes, Cache: n.files,
+	})
+	if err != nil {
+		return err
+	}
+	state, err := files.State()
+	if err != nil {
+		return errors.Join(err, files.Close())
+	}
+	part, err := partition.New(partition.Config{Settings: settings, Cold: files, State: state})
+	if err != nil {
+		return errors.Join(err, files.Close())
+	}
+	out := &hosted{Partition: part, name: t.Name, topic: t.ID, part: p, files: files, members: map[ids.ReplicaID]ids.NodeID{}}
+	spec := multiraft.Spec{Group: t.Partitions[p].Group, Replica: id, Cold: coldLog{files, t.Partitions[p].Group}}
+	for _, r := range t.Partitions[p].Replicas {
+		spec.Members = append(spec.Members, multiraft.Member{Replica: r.ID, Node: r.Node})
+		out.members[r.ID] = r.Node
+	}
+	if out.group, err = n.raft.Open(spec, part); err != nil {
+		return errors.Join(err, files.Close())
+	}
+	part.Attach(out.group)
+	h.mu.Lock()
+	h.byGroup[spec.Group] = out
+	h.mu.Unlock()
+	n.directory.Put(t.ID, t.Name, p, out)
+	return nil
+}
+
+// unhost ends a replica and deletes all it held.
+func (h *hosts) unhost(p *hosted) error {
+	n := h.node
+	n.directory.Remove(p.topic, p.part)
+	h.mu.Lock()
+	delete(h.byGroup, p.group.ID())
+	h.mu.Unlock()
+	err := n.raft.Remove(context.Background(), p.group.ID())
+	if err == nil {
+		err = p.files.Remove()
+	}
+	if err != nil {
+		return fmt.Errorf("remove %s-%d: %w", p.name, p.part, err)
+	}
+	return nil
+}
+
+// sweep wipes what a crash left of replicas that the metadata has no more:
+// streams of the log and directories of files.
+func (h *hosts) sweep() error {
+	n := h.node
+	streams, dirs := map[uint64]bool{uint64(ids.MetadataGroup): true}, map[string]bool{}
+	for _, t := range n.meta.Image().Topics() {
+		for i := range t.Partitions {
+			streams[uint64(t.Partitions[i].Group)] = true
+			dirs[path.Base(n.partitionDir(t.ID, ids.Partition(i)))] = true
+		}
+	}
+	for _, s := range n.log.Streams() {
+		if streams[s] {
+			continue
+		}
+		done := make(chan error, 1)
+		rec := []wal.Record{{Stream: s, Kind: wal.KindRemove}}
+		if err := n.log.Submit(&wal.Append{Records: rec, Sync: true, Reserve: true, Done: func(err error) { done <- err }}); err != nil {
+			return fmt.Errorf("wipe stream %d: %w", s, err)
+		}
+		if err := <-done; err != nil {
+			return fmt.Errorf("wipe stream %d: %w", s, err)
+		}
+	}
+	names, err := n.cfg.FS.List(path.Join(n.cfg.DataDir, storeDir))
+	if err != nil {
+		return fmt.Errorf("list partitions: %w", err)
+	}
+	for _, name := range names {
+		if dirs[name] {
+			continue
+		}
+		if err := n.cfg.FS.RemoveAll(path.Join(n.cfg.DataDir, storeDir, name)); err != nil {
+			return fmt.Errorf("remove files of a deleted partition: %w", err)
+		}
+	}
+	return nil
+}
+
+// partitionDir is where the files of a partition are.
+func (n *Node) partitionDir(t ids.TopicID, p ids.Partition) string {
+	return path.Join(n.cfg.DataDir, storeDir, fmt.Sprintf("%s-%d", t, p))
+}

@@ -1,0 +1,164 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dyno/engine/ids"
+	"dyno/engine/replica"
+	"dyno/engine/store"
+	"dyno/wal"
+)
+
+// mover keeps the shared log within its budget. When it is above, the oldest
+// segment is emptied:
+//
+//	for each stream with entries in it:
+//	  committed entries -> the partition's files, CRC checked on the way
+//	  one checkpoint of the files: synced, with the partition's state
+//	  cut the stream's front in the log
+//	  entries that are not committed -> rewritten to the log's head
+//	release the segment: it is used again
+//
+// So each byte is written twice, but in large sequential writes, and an idle or
+// lagging group pins nothing: the few entries it has in a segment move once.
+type mover struct {
+	node *Node
+
+	segments, entries, bytes, failures atomic.Int64
+
+	stop chan struct{}
+	done chan struct{}
+	once sync.Once
+}
+
+const (
+	moveBackoff  = time.Second // after a failed move
+	moveReadSize = 1 << 20     // entries read from the log at a time, in bytes
+)
+
+func startMover(n *Node) *mover {
+	m := &mover{node: n, stop: make(chan struct{}), done: make(chan struct{})}
+	go m.run()
+	return m
+}
+
+// Close ends the goroutine after the move under way; idempotent.
+func (m *mover) Close() error {
+	m.once.Do(func() { close(m.stop) })
+	<-m.done
+	return nil
+}
+
+func (m *mover) run() {
+	defer close(m.done)
+	timer := time.NewTimer(m.node.cfg.WAL.MoveEvery)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-m.stop:
+			return
+		}
+		pause := m.node.cfg.WAL.MoveEvery
+		if err := m.reclaim(); err != nil && !errors.Is(err, replica.ErrStopped) {
+			m.failures.Add(1)
+			m.node.cfg.Log.Error("the log cannot be brought within its budget; it will be tried again", "node", m.node.identity.NodeID, "err", err)
+			pause = moveBackoff
+		}
+		timer.Reset(pause)
+	}
+}
+
+// reclaim empties segments until the log is within its budget.
+func (m *mover) reclaim() error {
+	for m.node.log.Size() > m.node.cfg.WAL.BudgetBytes || m.node.log.Full() {
+		select {
+		case <-m.stop:
+			return replica.ErrStopped
+		default:
+		}
+		seg, ok := m.node.log.Oldest()
+		if !ok {
+			return nil
+		}
+		for _, run := range seg.Runs {
+			if err := m.empty(run); err != nil {
+				return fmt.Errorf("empty log segment %d: stream %d: %w", seg.Seq, run.Stream, err)
+			}
+		}
+		if err := m.node.log.Release(seg.Seq); errors.Is(err, wal.ErrLive) {
+			return nil // a stream changed meanwhile: look again
+		} else if err != nil {
+			return fmt.Errorf("release log segment %d: %w", seg.Seq, err)
+		}
+		m.segments.Add(1)
+	}
+	return nil
+}
+
+// empty takes one stream's entries out of the oldest segment.
+func (m *mover) empty(run wal.Run) error {
+	if ids.GroupID(run.Stream) == ids.MetadataGroup {
+		if err := m.node.saveImage(context.Background()); err != nil {
+			return err
+		}
+		return m.rewrite(run)
+	}
+	h := m.node.hosts.get(ids.GroupID(run.Stream))
+	if h == nil {
+		return nil // being deleted: the removal frees the segment
+	}
+	if err := m.move(h, ids.LogIndex(run.Last)); err != nil {
+		return err
+	}
+	return m.rewrite(run)
+}
+
+// rewrite copies what is left of a run to the log's head.
+func (m *mover) rewrite(run wal.Run) error {
+	info, ok := m.node.log.Info(run.Stream)
+	first := max(run.First, info.First)
+	if !ok || first > run.Last || first > info.Last {
+		return nil
+	}
+	return m.node.log.Rewrite(run.Stream, first, min(run.Last, info.Last))
+}
+
+// move brings a partition's applied entries up to last into its files.
+func (m *mover) move(h *hosted, last ids.LogIndex) error {
+	h.moving.Lock()
+	defer h.moving.Unlock()
+	last = min(last, h.group.Status().Applied)
+	for next := h.files.Last() + 1; next <= last; {
+		list, err := m.node.log.Read(uint64(h.group.ID()), uint64(next), uint64(last)+1, moveReadSize)
+		if err != nil {
+			return fmt.Errorf("read from %d: %w", next, err)
+		}
+		if err := m.write(h, list); err != nil {
+			return err
+		}
+		next = ids.LogIndex(list[len(list)-1].Index) + 1
+	}
+	if err := h.files.Checkpoint(h.State()); err != nil {
+		return err
+	}
+	h.Moved(last)
+	return h.group.Compact(last + 1)
+}
+
+// write appends entries to the partition's files; store checks each batch's CRC.
+func (m *mover) write(h *hosted, list []wal.Record) error {
+	out := make([]store.Entry, len(list))
+	for i := range list {
+		r := &list[i]
+		out[i] = store.Entry{Index: ids.LogIndex(r.Index), Term: ids.Term(r.Term), Type: r.Type, Data: r.Data}
+		m.bytes.Add(int64(len(r.Data)))
+	}
+	m.entries.Add(int64(len(list)))
+	return h.files.Append(out)
+}

@@ -1,0 +1,304 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"dyno/engine/events"
+	"dyno/engine/ids"
+	"dyno/engine/kafka"
+	"dyno/engine/metadata"
+	"dyno/engine/multiraft"
+	"dyno/engine/store"
+	"dyno/wal"
+)
+
+// Node is one running broker: everything below a data directory and behind
+// three listeners. Open makes it, Close ends it.
+type Node struct {
+	cfg      Config
+	identity Meta
+	static   map[string]string // broker configs of the configuration file
+
+	lock      io.Closer
+	log       *wal.Log
+	notices   *events.Queue
+	raft      *multiraft.Manager
+	meta      *metadata.State
+	metaGroup *multiraft.Group
+	directory *multiraft.Directory[hosted]
+	files     *store.Cache // open files of all partitions
+	hosts     *hosts
+	mover     *mover
+	retention *retention
+	front     *kafka.Server
+	listener  net.Listener // for Kafka clients
+	admin     *adminServer
+	producers producerIDs
+
+	closers []func() error // in the order of start; run in reverse
+	ready   atomic.Bool
+	failed  chan struct{} // closed by fail
+	watched chan struct{} // closed when watchFailure ended
+	closing chan struct{} // closed by Close
+	once    sync.Once
+	mu      sync.Mutex // guards err
+	err     error
+	closed  error
+}
+
+// startTimeout bounds how long Open waits for the log to be replayed and the
+// node to be registered.
+const startTimeout = 5 * time.Minute
+
+// Open starts the node that c.DataDir was formatted for and returns when it
+// serves. It replays the log, so it may take seconds. After an error nothing
+// runs. Errors: ErrConfig, ErrUnformatted, ErrForeign, ErrNewer, ErrWiped,
+// wal.ErrCorrupt, vfs.ErrLocked, and those of the listeners.
+func Open(c Config) (*Node, error) {
+	c.setDefaults()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	identity, err := checkMeta(&c)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: c, identity: identity, static: c.Broker,
+		failed: make(chan struct{}), watched: make(chan struct{}), closing: make(chan struct{}),
+		directory: multiraft.NewDirectory[hosted](),
+		files:     store.NewCache(0),
+		producers: producerIDs{turn: make(chan struct{}, 1)},
+	}
+	steps := []func() error{n.openLog, n.openRaft, n.openMetadata, n.bind, n.register, n.openHosts, n.serve}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, errors.Join(err, n.unwind())
+		}
+	}
+	n.ready.Store(true)
+	c.Log.Info("serving", "node", identity.NodeID, "cluster", identity.ClusterID, "kafka", n.KafkaAddr(), "admin", n.AdminAddr())
+	return n, nil
+}
+
+// onClose adds a step to the end of what Close undoes first.
+func (n *Node) onClose(f func() error) { n.closers = append(n.closers, f) }
+
+// unwind ends everything that was started, the last first.
+func (n *Node) unwind() error {
+	var first error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		if err := n.closers[i](); err != nil && first == nil {
+			first = err
+		}
+	}
+	n.closers = nil
+	return first
+}
+
+func (n *Node) openLog() error {
+	lock, err := n.cfg.FS.Lock(path.Join(n.cfg.DataDir, "LOCK"))
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w: another dyno has it open", n.cfg.DataDir, err)
+	}
+	n.onClose(lock.Close)
+	n.notices = events.NewQueue(logEvents{n})
+	n.onClose(func() error { n.notices.Close(); return nil })
+	n.log, err = wal.Open(wal.Options{
+		FS: n.cfg.FS, Dir: path.Join(n.cfg.DataDir, walDir),
+		SegmentBytes: n.cfg.WAL.SegmentBytes, SpareSegments: n.cfg.WAL.SpareSegments,
+		Notice: n.walNotice,
+	})
+	if err != nil {
+		return repairHint(err, n.cfg.DataDir)
+	}
+	n.onClose(n.log.Close)
+	return nil
+}
+
+// repairHint says what to do about a log that cannot be opened.
+func repairHint(err error, dir string) error {
+	if errors.Is(err, wal.ErrCorrupt) {
+		return fmt.Errorf("%w; look at it with: dyno wal dump %s; with one replica of each partition there is nothing to repair it from: restore the directory from a copy", err, path.Join(dir, walDir))
+	}
+	return err
+}
+
+func (n *Node) openRaft() error {
+	m, err := multiraft.New(multiraft.Config{
+		Node: n.identity.NodeID, Log: n.log, Listener: n.notices, TailBytes: n.cfg.WAL.TailBytes,
+		NowMS: func() int64 { return n.cfg.Now().UnixMilli() },
+	})
+	if err != nil {
+		return fmt.Errorf("start consensus: %w", err)
+	}
+	n.raft = m
+	n.onClose(m.Close)
+	go n.watchFailure()
+	n.onClose(func() error { close(n.closing); <-n.watched; return nil })
+	return nil
+}
+
+// watchFailure ends the node's life when its log died: nothing it would answer
+// from then on could be kept.
+func (n *Node) watchFailure() {
+	defer close(n.watched)
+	select {
+	case <-n.log.Failed():
+		n.fail(n.log.Err())
+	case <-n.closing:
+	}
+}
+
+// fail makes the node useless for good; the first error counts.
+func (n *Node) fail(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.err == nil {
+		n.err = err
+		close(n.failed)
+		n.cfg.Log.Error("node failed", "node", n.identity.NodeID, "err", err)
+	}
+}
+
+// metaReplica is the id of the metadata group's replica on a node.
+func metaReplica(node ids.NodeID) ids.ReplicaID { return ids.ReplicaID(node) }
+
+func (n *Node) openMetadata() error {
+	n.hosts = newHosts(n)
+	n.meta = metadata.New(metadata.Config{OnChange: func(*metadata.Image, []metadata.Change) { n.hosts.changed() }})
+	if err := n.restoreImage(); err != nil {
+		return err
+	}
+	self := metaReplica(n.identity.NodeID)
+	g, err := n.raft.Open(multiraft.Spec{
+		Group: ids.MetadataGroup, Replica: self,
+		Members: []multiraft.Member{{Replica: self, Node: n.identity.NodeID}},
+	}, n.meta)
+	if err != nil {
+		return fmt.Errorf("open the metadata group: %w", err)
+	}
+	n.metaGroup = g
+	return nil
+}
+
+// bind takes the Kafka listener's address, so that it can be registered; serve
+// begins to accept.
+func (n *Node) bind() error {
+	l, err := net.Listen("tcp", n.cfg.KafkaAddr)
+	if err != nil {
+		return fmt.Errorf("listen for Kafka clients: %w", err)
+	}
+	n.listener = l
+	if n.cfg.AdvertisedKafka == "" {
+		n.cfg.AdvertisedKafka = l.Addr().String()
+	}
+	n.onClose(func() error {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil // the front owns it and closed it
+	})
+	return nil
+}
+
+// register brings this node into the metadata: it returns when the log was
+// replayed, because a leader applies what is new after what is old.
+func (n *Node) register() error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	self := metadata.Replica{Node: n.identity.NodeID, ID: metaReplica(n.identity.NodeID)}
+	first := &metadata.ClusterCreated{ClusterID: n.identity.ClusterID, Format: formatVersion, Replicas: []metadata.Replica{self}}
+	if _, err := n.change(ctx, first); err != nil {
+		return fmt.Errorf("enter cluster %q: %w", n.identity.ClusterID, err)
+	}
+	_, err := n.change(ctx, &metadata.RegisterBroker{
+		Node: n.identity.NodeID, Kafka: n.cfg.AdvertisedKafka, Raft: n.cfg.RaftAddr, Admin: n.cfg.AdminAddr,
+		Rack: n.cfg.Rack, Incarnation: uint64(n.cfg.Now().UnixNano()),
+	})
+	if err != nil {
+		return fmt.Errorf("register node %d: %w", n.identity.NodeID, err)
+	}
+	return nil
+}
+
+func (n *Node) openHosts() error {
+	if err := n.hosts.start(); err != nil {
+		return err
+	}
+	n.onClose(n.hosts.Close)
+	n.retention = startRetention(n)
+	n.onClose(n.retention.Close)
+	n.mover = startMover(n)
+	n.onClose(n.mover.Close)
+	return nil
+}
+
+func (n *Node) serve() error {
+	a, err := startAdmin(n, n.cfg.AdminAddr)
+	if err != nil {
+		return err
+	}
+	n.admin = a
+	n.onClose(a.Close)
+	n.front, err = kafka.Serve(kafka.Config{
+		Listener: n.listener, Backend: backend{n},
+		FrameBytesMax: n.cfg.Limits.RequestBytesMax, ConnectionsMax: n.cfg.Limits.ConnectionsMax,
+	})
+	if err != nil {
+		return fmt.Errorf("start the Kafka front: %w", err)
+	}
+	n.onClose(n.front.Close)
+	return nil
+}
+
+// Close stops serving and ends the node: listeners first, then what they use,
+// the log last, with a clean end. It waits for all goroutines. Idempotent; the
+// first error is returned.
+func (n *Node) Close() error {
+	n.once.Do(func() {
+		n.ready.Store(false)
+		n.closed = n.unwind()
+	})
+	return n.closed
+}
+
+// Failed is closed when the node can go on no longer (its log failed); Err says
+// why. The node still has to be closed.
+func (n *Node) Failed() <-chan struct{} { return n.failed }
+
+// Err is the reason of Failed, nil while the node works.
+func (n *Node) Err() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.err
+}
+
+// Ready is nil while the node serves.
+func (n *Node) Ready() error {
+	if err := n.Err(); err != nil {
+		return err
+	}
+	if !n.ready.Load() {
+		return ErrNotReady
+	}
+	return nil
+}
+
+// ID is the node's id, ClusterID that of its cluster.
+func (n *Node) ID() ids.NodeID    { return n.identity.NodeID }
+func (n *Node) ClusterID() string { return n.identity.ClusterID }
+
+// KafkaAddr and AdminAddr are the addresses that were bound.
+func (n *Node) KafkaAddr() string { return n.listener.Addr().String() }
+
+// AdminAddr is where the admin HTTP server listens.
+func (n *Node) AdminAddr() string { return n.admin.addr.String() }
