@@ -1,4 +1,9 @@
-// Command dyno is a dynamometer for replicated logs: a Kafka-compatible broker and the test stand that measures it.
+// Command dyno is a dynamometer for replicated logs: a Kafka-compatible broker
+// and the test stand that measures it.
+//
+// Each subcommand is one file: flags -> config -> Run(ctx). Signals, flags and
+// os.Exit are handled here and nowhere else in the module. An error is one line
+// on standard error that says what was wrong and what to do.
 package main
 
 import (
@@ -13,7 +18,10 @@ import (
 )
 
 // subcommands make the command tree, in the order help lists them.
-var subcommands = []func() *cobra.Command{newLoadCommand}
+var subcommands = []func() *cobra.Command{
+	newBenchCommand, newLoadCommand, newReportCommand,
+	newUpCommand, newFormatCommand, newServeCommand,
+}
 
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
@@ -22,9 +30,13 @@ func newRootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
-	for _, make := range subcommands {
-		root.AddCommand(make())
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError("%w; see: %s --help", err, cmd.CommandPath())
+	})
+	root.CompletionOptions.HiddenDefaultCmd = true
+	cobra.EnableCommandSorting = false
+	for _, newCommand := range subcommands {
+		root.AddCommand(newCommand())
 	}
 	return root
 }
@@ -38,12 +50,12 @@ func run() int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "dyno:", err)
+	fmt.Fprintln(os.Stderr, "dyno:", oneLine(err))
 	var exit *exitError
 	if errors.As(err, &exit) {
 		return exit.code
 	}
-	return exitUsage
+	return exitUsage // what cobra itself refuses
 }
 
 func main() { os.Exit(run()) }

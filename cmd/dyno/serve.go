@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+
+	"dyno/engine"
+
+	"github.com/spf13/cobra"
+)
+
+// serveFlags are those of `dyno serve`.
+type serveFlags struct {
+	config string
+	peers  string
+	file   nodeFile // what the other flags say
+}
+
+// newServeCommand is `dyno serve`.
+func newServeCommand() *cobra.Command {
+	var fl serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve --config node.yaml | --data DIR [--kafka ADDR …]",
+		Short: "Run one broker until SIGINT or SIGTERM",
+		Long: `Run one broker on a formatted data directory until SIGINT or SIGTERM.
+Flags override the configuration file. Its keys: node_id, cluster_id, data, kafka, advertised_kafka, raft, admin, rack,
+wal: {segment_bytes, budget_bytes, spare_segments, tail_bytes},
+limits: {request_bytes_max, connections_max, retention_every}, broker: {Kafka broker configs by name}.
+Exit codes: 0 stopped by a signal, 64 usage or configuration, 69 could not run.`,
+		Example: "  dyno serve --config node.yaml\n  dyno serve --data ./data --kafka 127.0.0.1:9092 --admin 127.0.0.1:9292",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f, err := fl.merge(cmd.Flags().Changed)
+			if err != nil {
+				return err
+			}
+			c := f.config()
+			c.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+			return runServe(cmd.Context(), c)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&fl.config, "config", "", "configuration file, YAML")
+	f.Int32Var(&fl.file.NodeID, "node-id", 0, "must be the id that --data was formatted with; 0 takes that")
+	f.StringVar(&fl.file.Data, "data", "", "formatted data directory")
+	f.StringVar(&fl.file.Kafka, "kafka", "", "listen here for Kafka clients (default 127.0.0.1:9092)")
+	f.StringVar(&fl.file.AdvertisedKafka, "advertised-kafka", "", "tell clients to connect here (default what --kafka was bound to)")
+	f.StringVar(&fl.file.Raft, "raft", "", "listen here for other nodes (default 127.0.0.1:9192)")
+	f.StringVar(&fl.file.Admin, "admin", "", "listen here for HTTP: /metrics, /healthz, /readyz, /status (default 127.0.0.1:9292)")
+	f.StringVar(&fl.peers, "peers", "", "all nodes of the cluster, 1@raft-host:port,…")
+	return cmd
+}
+
+// merge reads the configuration file and puts the flags over it.
+func (fl *serveFlags) merge(changed func(string) bool) (nodeFile, error) {
+	f := fl.file
+	if fl.config != "" {
+		read, err := readNodeFile(fl.config)
+		if err != nil {
+			return f, err
+		}
+		f = read
+		for _, o := range []struct {
+			flag     string
+			from, to *string
+		}{
+			{"data", &fl.file.Data, &f.Data}, {"kafka", &fl.file.Kafka, &f.Kafka}, {"raft", &fl.file.Raft, &f.Raft},
+			{"advertised-kafka", &fl.file.AdvertisedKafka, &f.AdvertisedKafka}, {"admin", &fl.file.Admin, &f.Admin},
+		} {
+			if changed(o.flag) {
+				*o.to = *o.from
+			}
+		}
+		if changed("node-id") {
+			f.NodeID = fl.file.NodeID
+		}
+	}
+	switch {
+	case f.Data == "":
+		return f, usageError("serve needs --data, or --config with a file that names it; make one with: dyno format")
+	case f.NodeID < 0:
+		return f, usageError("node id %d: want a number from 1", f.NodeID)
+	}
+	return f, checkPeers(fl.peers, f.NodeID)
+}
+
+// checkPeers refuses what this build cannot do: a cluster of several nodes.
+func checkPeers(peers string, self int32) error {
+	if peers == "" {
+		return nil
+	}
+	for _, p := range strings.Split(peers, ",") {
+		id, addr, ok := strings.Cut(p, "@")
+		n, err := strconv.ParseInt(id, 10, 32)
+		if !ok || err != nil || n < 1 || !strings.Contains(addr, ":") {
+			return usageError("--peers %q: want 1@host:port,2@host:port,…", p)
+		}
+		if int32(n) != self {
+			return usageError("--peers names node %d beside this node %d: a cluster of this version has one node", n, self)
+		}
+	}
+	return nil
+}
+
+// runServe runs one node until ctx ends or the node fails.
+func runServe(ctx context.Context, c engine.Config) error {
+	n, err := engine.Open(c)
+	if err != nil {
+		return nodeError(err)
+	}
+	select {
+	case <-ctx.Done():
+		c.Log.Info("stopping", "node", n.ID())
+		return nodeError(n.Close())
+	case <-n.Failed():
+		_ = n.Close() // what it failed of is the error that counts
+		return nodeError(fmt.Errorf("node %d failed: %w", n.ID(), n.Err()))
+	}
+}

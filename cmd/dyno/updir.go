@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+
+	"dyno/engine"
+	"dyno/engine/ids"
+	"dyno/wal/vfs"
+
+	"github.com/goccy/go-yaml"
+)
+
+// clusterName marks a directory as one of `dyno up`'s own. It is written first:
+// a directory with it may be half laid, and is then finished.
+const clusterName = "cluster.yaml"
+
+// clusterFile is what it holds.
+type clusterFile struct {
+	ClusterID string `yaml:"cluster_id"`
+	Nodes     int    `yaml:"nodes"`
+}
+
+// upDir is the directory of one node below that of the cluster.
+type upDir struct {
+	dir, config string
+	file        nodeFile
+}
+
+// layCluster makes dir a cluster directory, or checks that it is one of that
+// many nodes, and brings every node's configuration to the ports asked for.
+func layCluster(dir string, nodes, port int) (clusterID string, laid []upDir, err error) {
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", nil, nodeError(err)
+	}
+	c, err := ownCluster(dir, nodes)
+	if err != nil {
+		return "", nil, err
+	}
+	for i := range nodes {
+		n, err := layNode(dir, c.ClusterID, i+1, port+i)
+		if err != nil {
+			return "", nil, err
+		}
+		laid = append(laid, n)
+	}
+	return c.ClusterID, laid, nil
+}
+
+// ownCluster reads the mark of dir, or makes it in an empty one.
+func ownCluster(dir string, nodes int) (clusterFile, error) {
+	var c clusterFile
+	name := filepath.Join(dir, clusterName)
+	b, err := os.ReadFile(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return newCluster(dir, name, nodes)
+	case err != nil:
+		return c, nodeError(fmt.Errorf("read %s: %w", name, err))
+	}
+	if err := yaml.UnmarshalWithOptions(b, &c, yaml.Strict()); err != nil {
+		return c, &exitError{exitUnavailable, atLine(name, err)}
+	}
+	if c.ClusterID == "" || c.Nodes != nodes {
+		return c, usageError("%s holds a cluster of %d nodes, not %d; use --nodes %d, or another --data", dir, c.Nodes, nodes, c.Nodes)
+	}
+	return c, nil
+}
+
+func newCluster(dir, name string, nodes int) (clusterFile, error) {
+	c := clusterFile{ClusterID: newClusterID(), Nodes: nodes}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return c, nodeError(fmt.Errorf("make the cluster's directory: %w", err))
+	}
+	there, err := os.ReadDir(dir)
+	if err != nil {
+		return c, nodeError(err)
+	}
+	if len(there) > 0 {
+		return c, &exitError{exitUnavailable, fmt.Errorf("%s is neither empty nor made by dyno up; choose another --data, or run the node in it with: dyno serve --data", dir)}
+	}
+	b, err := yaml.Marshal(c)
+	if err == nil {
+		err = os.WriteFile(name+".tmp", b, 0o644)
+	}
+	if err == nil {
+		err = os.Rename(name+".tmp", name)
+	}
+	return c, nodeError(err)
+}
+
+// layNode formats a node's data where that was not done yet, and writes its
+// configuration. Settings somebody added to the file stay.
+func layNode(cluster, clusterID string, id, port int) (upDir, error) {
+	n := upDir{dir: filepath.Join(cluster, "node-"+strconv.Itoa(id))}
+	n.config = filepath.Join(n.dir, "node.yaml")
+	data := filepath.Join(n.dir, "data")
+	if err := os.MkdirAll(n.dir, 0o755); err != nil {
+		return n, nodeError(fmt.Errorf("make the node's directory: %w", err))
+	}
+	_, err := engine.ReadMeta(vfs.OS(), data)
+	if errors.Is(err, engine.ErrUnformatted) {
+		err = engine.Format(vfs.OS(), data, clusterID, ids.NodeID(id))
+	}
+	if err != nil {
+		return n, nodeError(err)
+	}
+	if _, err := os.Stat(n.config); err == nil {
+		if n.file, err = readNodeFile(n.config); err != nil {
+			return n, err
+		}
+	}
+	before := n.file
+	at := func(offset int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port+offset)) }
+	n.file.NodeID, n.file.ClusterID, n.file.Data = int32(id), clusterID, data
+	n.file.Kafka, n.file.Raft, n.file.Admin = at(0), at(raftPortOffset), at(adminPortOffset)
+	if reflect.DeepEqual(before, n.file) {
+		return n, nil
+	}
+	return n, nodeError(n.file.write(n.config))
+}
