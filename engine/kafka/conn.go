@@ -79,6 +79,7 @@ func (c *conn) why() reason { return reason(max(c.cause.Load()-1, 0)) }
 func (c *conn) kill(why reason) {
 	c.because(why)
 	if c.killed.CompareAndSwap(false, true) {
+		c.srv.count.closed[c.why()].Add(1)
 		close(c.dead)
 		c.cancel()
 		_ = c.nc.Close()

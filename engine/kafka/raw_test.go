@@ -29,8 +29,11 @@ func dial(t testing.TB, addr string) *raw {
 	}
 	t.Cleanup(func() { _ = nc.Close() })
 	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
-	return &raw{t: t, nc: nc, r: bufio.NewReader(nc)}
+	return dialled(t, nc)
 }
+
+// dialled makes a client of a connection.
+func dialled(t testing.TB, nc net.Conn) *raw { return &raw{t: t, nc: nc, r: bufio.NewReader(nc)} }
 
 // frame encodes a request with its header and length.
 func frame(req kmsg.Request, corr int32) []byte {

@@ -149,7 +149,6 @@ func (s *Server) forget(c *conn) {
 	delete(s.conns, c)
 	s.mu.Unlock()
 	s.count.connections.Add(-1)
-	s.count.closed[c.why()].Add(1)
 }
 
 // wrap puts TLS over a connection where it is asked for.
