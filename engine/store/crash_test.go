@@ -1,0 +1,179 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"testing"
+
+	"dyno/engine/ids"
+	"dyno/wal/vfs"
+)
+
+// crashRun is one life of a log on a disk whose power is cut at call cut.
+type crashRun struct {
+	rng  *rand.Rand
+	l    *Log
+	m    *model // with what is staged
+	done *model // as of the last operation that returned
+	next *model // as the operation under way will leave it; nil if none is
+	low  ids.Offset
+}
+
+// step makes one random operation.
+func (r *crashRun) step() error {
+	switch k := r.rng.IntN(10); {
+	case k < 5:
+		var es []Entry
+		for range 1 + r.rng.IntN(12) {
+			es = append(es, r.m.next([]int{0, 1, 1, 1, 2, 3}[r.rng.IntN(6)], r.rng.IntN(8) == 0, 1+r.rng.IntN(4),
+				r.rng.Int64N(1000), 61+r.rng.IntN(300)))
+		}
+		return r.l.Append(es)
+	case k < 8 || r.m.staged > 0:
+		r.m.state = fmt.Appendf(nil, "state %d", r.rng.IntN(1000))
+		r.next = r.m.clone()
+		r.next.staged = 0
+		if err := r.l.Checkpoint(r.m.state); err != nil {
+			return err
+		}
+		r.m.staged = 0
+	case k < 9:
+		r.low = ids.Offset(r.rng.Int64N(int64(r.m.last().End) + 2))
+		r.next = r.m.clone()
+		if _, err := r.l.TruncateBefore(r.low); err != nil {
+			return err
+		}
+		before, _ := r.l.Bounds()
+		if err := r.m.cutTo(before); err != nil {
+			return err
+		}
+	default:
+		b := r.m.last()
+		if n := r.rng.IntN(3); n > 0 {
+			b.Index, b.End = b.Index+ids.LogIndex(n), b.End+ids.Offset(r.rng.IntN(3))
+		}
+		r.next = &model{before: b, state: []byte("snapshot")}
+		if err := r.l.TruncateAll(b, r.next.state); err != nil {
+			return err
+		}
+		*r.m = *r.next.clone()
+	}
+	r.done, r.next = r.m.checkpointed(), nil
+	return nil
+}
+
+// verify accepts the state before or after the operation that was cut.
+func (r *crashRun) verify(l *Log) (*model, error) {
+	try := func(m *model) error {
+		if m == nil {
+			return errors.New("none")
+		}
+		m = m.clone()
+		before, _ := l.Bounds()
+		if before != m.before && before.End > r.low { // a cut TruncateBefore may have gone through
+			return fmt.Errorf("begins at %+v, want %+v", before, m.before)
+		}
+		if err := m.cutTo(before); err != nil {
+			return err
+		}
+		if err := m.check(l); err != nil {
+			return err
+		}
+		*r.m = *m
+		return nil
+	}
+	err1 := try(r.next)
+	if err1 == nil {
+		return r.m, nil
+	}
+	if err2 := try(r.done); err2 != nil {
+		return nil, fmt.Errorf("neither the new state (%w) nor the old (%w)", err1, err2)
+	}
+	return r.m, nil
+}
+
+// live runs until the power is cut at the cut-th call, or for steps; ended says
+// that the cut was never reached.
+func live(r *crashRun, disk *vfs.Mem, cut int64, seed uint64, steps int) (after *vfs.Mem, ended bool, err error) {
+	faulty := vfs.NewFaulty(disk, func(c vfs.Call) vfs.Fault {
+		if c.All < cut {
+			return vfs.Fault{}
+		}
+		if after == nil {
+			after = disk.PowerCut(seed)
+		}
+		return vfs.Fault{Err: vfs.ErrPowerCut}
+	})
+	r.l, err = Open(Options{FS: faulty, Dir: "p", FileBytes: 900})
+	for i := 0; i < steps && err == nil; i++ {
+		err = r.step()
+	}
+	if after != nil {
+		if !errors.Is(err, vfs.ErrPowerCut) {
+			return after, false, fmt.Errorf("after the power cut: %v", err)
+		}
+		return after, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	return disk.PowerCut(seed), true, nil
+}
+
+// lives runs several lives in a row, each cut somewhere, and checks each.
+func lives(seed uint64, cut int64) (ended bool, err error) {
+	rng := rand.New(rand.NewPCG(seed, uint64(cut)))
+	disk := vfs.NewMem(seed)
+	m := &model{}
+	for life := range 3 {
+		r := &crashRun{rng: rand.New(rand.NewPCG(seed, uint64(life))), m: m, done: m.clone()}
+		var over bool
+		if disk, over, err = live(r, disk, cut, rng.Uint64(), 25); err != nil {
+			return false, fmt.Errorf("life %d: %w", life, err)
+		}
+		ended = ended || over && life == 0
+		l, err := Open(Options{FS: disk, Dir: "p", FileBytes: 900})
+		if err != nil {
+			return false, fmt.Errorf("life %d: %w", life, err)
+		}
+		if m, err = r.verify(l); err != nil {
+			return false, fmt.Errorf("life %d: %w", life, err)
+		}
+		if err := l.Close(); err != nil {
+			return false, err
+		}
+		if life == 0 {
+			cut = 1 + rng.Int64N(cut+1)
+		}
+	}
+	return ended, nil
+}
+
+// TestCrash cuts the power at every call of the disk, one after another, for
+// several seeds, and twice more afterwards at random calls. DYNO_LONG=1 runs
+// more seeds.
+func TestCrash(t *testing.T) {
+	seeds := uint64(6)
+	if testing.Short() {
+		seeds = 2
+	}
+	if os.Getenv("DYNO_LONG") != "" {
+		seeds = 200
+	}
+	cuts := 0
+	for seed := range seeds {
+		for cut := int64(1); ; cut++ {
+			ended, err := lives(seed, cut)
+			if err != nil {
+				t.Fatalf("seed %d, power cut at call %d: %v", seed, cut, err)
+			}
+			cuts++
+			if ended {
+				break
+			}
+		}
+	}
+	t.Logf("%d power cuts", cuts)
+}

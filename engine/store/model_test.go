@@ -1,0 +1,154 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"dyno/engine/ids"
+	"dyno/wal/vfs"
+)
+
+// TestModel runs random operations, reopening included, against the dumb twin.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		disk := vfs.NewMem(1)
+		cache := NewCache(rapid.IntRange(1, 3).Draw(rt, "places"))
+		opt := Options{FS: disk, Dir: "p", FileBytes: rapid.Int64Range(200, 3000).Draw(rt, "fileBytes"), Cache: cache}
+		l, err := Open(opt)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		m := &model{}
+		ms := int64(1000)
+		rt.Repeat(map[string]func(*rapid.T){
+			"append": func(rt *rapid.T) {
+				var es []Entry
+				for range rapid.IntRange(1, 20).Draw(rt, "n") {
+					ms += rapid.Int64Range(-50, 100).Draw(rt, "ms")
+					es = append(es, m.next(rapid.SampledFrom([]int{0, 1, 1, 1, 1, 2, 3}).Draw(rt, "kind"),
+						rapid.IntRange(0, 9).Draw(rt, "term") == 0, rapid.IntRange(1, 5).Draw(rt, "records"), ms,
+						rapid.IntRange(61, 400).Draw(rt, "size")))
+				}
+				if err := l.Append(es); err != nil {
+					rt.Fatal(err)
+				}
+			},
+			"checkpoint": func(rt *rapid.T) {
+				m.state = rapid.SliceOfN(rapid.Byte(), 0, 30).Draw(rt, "state")
+				if err := l.Checkpoint(m.state); err != nil {
+					rt.Fatal(err)
+				}
+				m.staged = 0
+			},
+			"truncate": func(rt *rapid.T) {
+				if m.staged > 0 {
+					return
+				}
+				to := ids.Offset(rapid.Int64Range(0, int64(m.last().End)+3).Draw(rt, "offset"))
+				if _, err := l.TruncateBefore(to); err != nil {
+					rt.Fatal(err)
+				}
+				before, _ := l.Bounds()
+				if before.End > to && before != m.before {
+					rt.Fatalf("truncating before %d left %+v", to, before)
+				}
+				if err := m.cutTo(before); err != nil {
+					rt.Fatal(err)
+				}
+				if files := l.Files(); len(files) > 0 && files[0].End <= to && files[0].Last >= files[0].First {
+					rt.Fatalf("truncating before %d left %+v", to, files[0])
+				}
+			},
+			"truncateAll": func(rt *rapid.T) {
+				if m.staged > 0 || rapid.IntRange(0, 3).Draw(rt, "do") > 0 {
+					return
+				}
+				b := m.last()
+				if n := rapid.IntRange(0, 5).Draw(rt, "index"); n > 0 {
+					b.Index += ids.LogIndex(n)
+					b.End += ids.Offset(rapid.IntRange(0, 5).Draw(rt, "offset"))
+				}
+				*m = model{before: b, state: []byte("snapshot")}
+				if err := l.TruncateAll(b, m.state); err != nil {
+					rt.Fatal(err)
+				}
+			},
+			"reopen": func(rt *rapid.T) {
+				if err := l.Close(); err != nil {
+					rt.Fatal(err)
+				}
+				m = m.checkpointed()
+				if l, err = Open(opt); err != nil {
+					rt.Fatal(err)
+				}
+			},
+			"": func(rt *rapid.T) {
+				c := m.checkpointed()
+				if err := c.check(l); err != nil {
+					rt.Fatal(err)
+				}
+				if err := c.checkTimes(l, ids.Offset(rapid.Int64Range(0, int64(c.last().End)+1).Draw(rt, "from")),
+					ms+rapid.Int64Range(-300, 10).Draw(rt, "at")); err != nil {
+					rt.Fatal(err)
+				}
+				if err := c.checkEpochs(l); err != nil {
+					rt.Fatal(err)
+				}
+				if _, err := l.Scrub(t.Context(), 0); err != nil {
+					rt.Fatal(err)
+				}
+			},
+		})
+		if err := l.Close(); err != nil {
+			rt.Fatal(err)
+		}
+		if s := cache.Stats(); s.Open != 0 {
+			rt.Fatalf("%d places open after Close", s.Open)
+		}
+	})
+}
+
+// checkTimes compares ByTime and MaxTime with a plain search.
+func (m *model) checkTimes(l *Log, from ids.Offset, ms int64) error {
+	var byTime, maxTime []byte
+	at, best := m.before.End, int64(noTime)
+	for _, b := range m.batches() {
+		end := batchEnd(b, at)
+		max := int64(binary.BigEndian.Uint64(b[posMaxTime:]))
+		if end > from && byTime == nil && max >= ms {
+			byTime = b
+		}
+		if end > from && max > best {
+			best, maxTime = max, b
+		}
+		at = end
+	}
+	if got, err := l.ByTime(ms, from); err != nil || !bytes.Equal(got, byTime) {
+		return fmt.Errorf("by time %d from %d: differs, %v", ms, from, err)
+	}
+	if got, err := l.MaxTime(from); err != nil || !bytes.Equal(got, maxTime) {
+		return fmt.Errorf("max time from %d: differs, %v", from, err)
+	}
+	return nil
+}
+
+// checkEpochs compares EpochStarts with the first batch of each term.
+func (m *model) checkEpochs(l *Log) error {
+	var want []EpochStart
+	at := m.before
+	for i := range m.entries {
+		e := &m.entries[i]
+		if n := len(want); e.isBatch() && (n == 0 || want[n-1].Term != e.Term) {
+			want = append(want, EpochStart{e.Term, at.End})
+		}
+		at = m.step(at, e)
+	}
+	if got := l.EpochStarts(); fmt.Sprint(got) != fmt.Sprint(want) {
+		return fmt.Errorf("epochs %v, want %v", got, want)
+	}
+	return nil
+}
