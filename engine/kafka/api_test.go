@@ -209,10 +209,10 @@ func TestKadm(t *testing.T) {
 	if r, _ := adm.CreateTopic(ctx, 1, 1, map[string]*string{"no.such.key": str("1")}, "c"); !errors.Is(r.Err, kerr.InvalidConfig) {
 		t.Errorf("unknown config: %v", r.Err)
 	}
-	if r, err := adm.CreatePartitions(ctx, 2, "a"); err != nil || r["a"].Err != nil || len(n.topics["a"].parts) != 5 {
+	if r, err := adm.CreatePartitions(ctx, 2, "a"); err != nil || r["a"].Err != nil || len(n.find("a").view().Partitions) != 5 {
 		t.Errorf("create partitions: %v %+v", err, r)
 	}
-	fill(n.topics["a"].parts[1], 4)
+	fill(n.find("a").parts[1], 4)
 	ends, err := adm.ListEndOffsets(ctx, "a")
 	if o, _ := ends.Lookup("a", 1); err != nil || o.Offset != 4 {
 		t.Errorf("end offsets: %v %+v", err, o)
@@ -294,7 +294,7 @@ func TestMetadata(t *testing.T) {
 	if e := one(ask(9, true, named("new"))); e != codeUnknownPartition {
 		t.Errorf("broker forbids auto-create: %d", e)
 	}
-	n.auto = true
+	n.allowAuto()
 	if e := one(ask(9, false, named("new"))); e != codeUnknownPartition {
 		t.Errorf("request forbids auto-create: %d", e)
 	}

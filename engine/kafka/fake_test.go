@@ -100,6 +100,20 @@ func (n *fakeNode) add(name string, parts int) *fakeTopic {
 	return t
 }
 
+// find is a topic that must be there.
+func (n *fakeNode) find(name string) *fakeTopic {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.topics[name]
+}
+
+// allowAuto lets Metadata make topics.
+func (n *fakeNode) allowAuto() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.auto = true
+}
+
 func (n *fakeNode) newPart() *fakePart {
 	p := &fakePart{node: n, leader: 1, epoch: 1, producers: map[ids.ProducerID]*fakeProducer{}}
 	p.set.Store(&partition.Settings{MaxMessageBytes: 1 << 20, CompressionType: "producer"})
@@ -308,7 +322,11 @@ func (n *fakeNode) NewProducerID(context.Context) (ids.ProducerID, error) {
 	return n.nextPID, nil
 }
 
-func (n *fakeNode) AutoCreate() (bool, int32, int16) { return n.auto, 2, 1 }
+func (n *fakeNode) AutoCreate() (bool, int32, int16) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.auto, 2, 1
+}
 
 func (n *fakeNode) DiskFull() bool {
 	n.mu.Lock()
