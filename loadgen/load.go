@@ -181,6 +181,11 @@ func (l *load) send(ctx context.Context) error {
 	if !waitUntil(ctx, f.clk, f.win.start) {
 		return nil
 	}
+	if f.win.end > 0 { // a sender that waits for a slot does not outwait its window
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(f.win.end+f.win.grace()-f.clk.now()))
+		defer cancel()
+	}
 	var wg sync.WaitGroup
 	errs := make([]error, len(l.producers))
 	for i, p := range l.producers {

@@ -87,7 +87,7 @@ func newArrivals(p Profile, rate float64, i, n int, seed uint64, span time.Durat
 // fill writes the next len(dst) intended times.
 func (a *arrivals) fill(dst []int64) {
 	for i := range dst {
-		dst[i] = int64(a.timeOf(a.count))
+		dst[i] = int64(a.timeOf(a.count) + 0.5)
 		if a.profile.Arrivals == Poisson {
 			a.count += a.rng.ExpFloat64()
 		} else {

@@ -35,6 +35,9 @@ type window struct {
 	records             int64 // timed records, when the run ends by count
 }
 
+// grace is how long past the end a late sender may go on, in ns.
+func (w *window) grace() int64 { return max(overrunMin, (w.end-w.warmEnd)/10) }
+
 // flight is what the senders of one run share.
 type flight struct {
 	cfg        *Config
@@ -289,7 +292,7 @@ func (p *producer) follow(ctx context.Context, a *arrivals, sl *sleeper) error {
 	if quota > 0 {
 		quota = share(quota, int(p.id), f.cfg.Producers)
 	}
-	grace := max(overrunMin, (f.win.end-f.win.warmEnd)/10)
+	grace := f.win.grace()
 	var due [256]int64
 	var last int64
 	for {
@@ -307,12 +310,13 @@ func (p *producer) follow(ctx context.Context, a *arrivals, sl *sleeper) error {
 				return nil
 			}
 			if f.win.end > 0 && now > f.win.end+grace {
-				p.lag.unsent = remaining(a, due[i:], f.win.end-f.win.start)
+				p.owe(a, due[i:])
 				return nil
 			}
 			s := p.free.pop()
 			if s == nil {
 				if s = p.waitSlot(ctx); s == nil {
+					p.owe(a, due[i:])
 					return nil
 				}
 				now = f.clk.now()
@@ -324,6 +328,13 @@ func (p *producer) follow(ctx context.Context, a *arrivals, sl *sleeper) error {
 			}
 			p.emit(s, at, now)
 		}
+	}
+}
+
+// owe counts what is left of the schedule when a sender stops inside its window.
+func (p *producer) owe(a *arrivals, due []int64) {
+	if end := p.f.win.end; end > 0 {
+		p.lag.unsent = remaining(a, due, end-p.f.win.start)
 	}
 }
 
