@@ -76,8 +76,8 @@ experiments: build build-peers ## run the experiments and record them under resu
 	$(DYNO) experiment fsync $(ARGS)
 
 .PHONY: report
-report: build ## write report.html anew for every result under results/
-	$(DYNO) report results
+report: build ## list the results, or draw the report of DIR=results/… again
+	$(DYNO) report $(DIR)
 
 .PHONY: clean
 clean: ## remove what was built, and local results

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -142,19 +143,26 @@ func cmdConsume(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// portTries counts the places that freePorts has looked at: scripts run side by
+// side, and none may be given what another was given.
+var portTries atomic.Int32
+
 // freePorts finds a Kafka port such that it and those that `up` puts above it
-// are free now. The search starts at a place of this process's own, so that two
+// are free. The search starts at a place of this process's own, so that two
 // test runs rarely meet.
 func freePorts(t *testing.T) int {
-	const first, span = 30_000, 2_000
-	for i := range span {
-		port := first + (os.Getpid()*7+i*3)%span
+	const first, blocks, each = 20_000, 30, 100 // a block is 3*each ports
+	for {
+		try := int(portTries.Add(1))
+		if try > blocks*each {
+			t.Fatal("no free ports")
+		}
+		n := os.Getpid() + try
+		port := first + n%blocks*3*each + n/blocks%each
 		if free(port) && free(port+raftPortOffset) && free(port+adminPortOffset) {
 			return port
 		}
 	}
-	t.Fatal("no free ports")
-	return 0
 }
 
 func free(port int) bool {
@@ -163,14 +171,4 @@ func free(port int) bool {
 		return false
 	}
 	return l.Close() == nil
-}
-
-// freeAddr gives an address that was free a moment ago.
-func freeAddr(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -89,7 +89,7 @@ func (fl *upFlags) run(ctx context.Context, out, errs io.Writer) error {
 		return nodeError(fmt.Errorf("find the dyno binary: %w", err))
 	}
 	kids := newChildren(len(nodes))
-	defer kids.stop() //nolint:errcheck // on the way out of an error that counts more
+	defer func() { _ = kids.stop() }() // on the way out of an error that counts more
 	for _, n := range nodes {
 		if err := kids.start(exe, n); err != nil {
 			return nodeError(err)
