@@ -1,6 +1,10 @@
 package wal
 
-import "dyno/wal/vfs"
+import (
+	"time"
+
+	"dyno/wal/vfs"
+)
 
 // Kind says what a record does to its stream.
 type Kind uint8
@@ -98,6 +102,9 @@ type Options struct {
 	Notice func(Notice)
 
 	mut mutant // what a test broke on purpose; 0 outside tests
+	// confirmAfter is how long the log is idle before it confirms its last
+	// frame: 2 ms. Tests set 1 (at once) or an hour (never).
+	confirmAfter time.Duration
 }
 
 // Notice is one rare event of the log.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"dyno/wal"
 	"dyno/wal/vfs"
@@ -87,6 +88,7 @@ func lives(seed uint64, mut func(wal.Options) wal.Options) error {
 			c.at = 1 << 40
 		}
 		o := mut(small(vfs.NewFaulty(m, c.plan), "/data/wal"))
+		o = wal.ConfirmAfter(o, []time.Duration{1, time.Hour}[rng.IntN(2)])
 		l, err := wal.Open(o)
 		if err == nil && before != nil {
 			if t, err = survived(l, before); err != nil {

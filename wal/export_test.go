@@ -1,10 +1,20 @@
 package wal
 
-import "dyno/wal/vfs"
+import (
+	"time"
+
+	"dyno/wal/vfs"
+)
 
 // Mutant breaks the log that is opened with the options it returns.
 func Mutant(o Options, m mutant) Options {
 	o.mut = m
+	return o
+}
+
+// ConfirmAfter sets how long the log is idle before it confirms its last frame.
+func ConfirmAfter(o Options, d time.Duration) Options {
+	o.confirmAfter = d
 	return o
 }
 

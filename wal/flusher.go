@@ -15,8 +15,10 @@ import "time"
 //	        it; make the records visible; call Done, in order
 //
 // No timer: what arrives during one sync is the next frame, so the batch grows
-// with the load and with the disk's slowness by itself. When nothing is queued
-// the last frame is confirmed by a promise (confirm), without a sync.
+// with the load and with the disk's slowness by itself. When nothing came for
+// confirmAfter the last frame is confirmed by a promise (confirm), without a
+// sync: at once would cost a client that waits for each answer a tenth of its
+// rate (4 KiB, one in flight: 120 against 109 us).
 type flusher struct {
 	l *Log
 
@@ -73,6 +75,8 @@ func newFlusher(l *Log) *flusher {
 // run is the flusher's goroutine.
 func (w *flusher) run() {
 	defer close(w.l.flusherDone)
+	quiet := time.AfterFunc(time.Hour, w.l.queue.nudge)
+	defer quiet.Stop()
 	w.stall = time.AfterFunc(stallAfter, func() {
 		w.l.opts.Notice(Notice{Kind: "sync_stall", Text: "a sync takes longer than " + stallAfter.String()})
 	})
@@ -80,8 +84,15 @@ func (w *flusher) run() {
 	var set []*Append
 	for {
 		var ok bool
-		if set, ok = w.l.queue.take(set, w.confirm); !ok {
+		if w.unconfirmed() {
+			quiet.Reset(w.l.opts.confirmAfter)
+		}
+		if set, ok = w.l.queue.take(set); !ok {
 			break
+		}
+		if len(set) == 0 {
+			w.confirm()
+			continue
 		}
 		for _, a := range set {
 			w.add(a)
@@ -226,7 +237,7 @@ func (w *flusher) answer() {
 // now on its damage cannot pass for a tear. The statement itself is not synced;
 // it reaches the disk with the next frame or when the system writes back.
 func (w *flusher) confirm() {
-	if w.seg == nil || w.confirmed || w.durable != (point{w.seg.seq, w.pos}) || w.l.Err() != nil {
+	if !w.unconfirmed() {
 		return
 	}
 	w.begin()
@@ -253,6 +264,11 @@ func (w *flusher) end() {
 	if w.write(flagClean) == nil && w.syncSegment() == nil {
 		w.setEnd()
 	}
+}
+
+// unconfirmed says that there is something durable that no promise covers yet.
+func (w *flusher) unconfirmed() bool {
+	return !w.confirmed && w.seg != nil && w.durable == point{w.seg.seq, w.pos} && w.l.Err() == nil
 }
 
 func (w *flusher) setEnd() {

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"time"
 
 	"dyno/wal/vfs"
 )
@@ -28,6 +29,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.RecycleMax == 0 {
 		o.RecycleMax = 4
+	}
+	if o.confirmAfter == 0 {
+		o.confirmAfter = 2 * time.Millisecond
 	}
 	if o.Notice == nil {
 		o.Notice = func(Notice) {}

@@ -10,10 +10,10 @@ type queue struct {
 	work sync.Cond // waiter: the flusher
 	// guarded by mu
 	items  []*Append
-	spare  []*Append // the slice handed out before, for reuse
-	bytes  int64     // of items and of what was taken and is not yet written
+	bytes  int64 // of items and of what was taken and is not yet written
 	max    int64
 	closed error // put fails with it; take drains and then ends
+	nudged bool
 	high   int64
 	full   int64 // how often put had to wait
 }
@@ -47,27 +47,33 @@ func (q *queue) put(a *Append) error {
 	return nil
 }
 
-// take waits for work and hands out all of it; ok is false once the queue is
-// closed and empty. used is the slice of the last take, no longer needed. Before
-// it waits it calls idle once, with the queue unlocked.
-func (q *queue) take(used []*Append, idle func()) (set []*Append, ok bool) {
+// take waits for work and hands out all of it, or nothing after a nudge; ok is
+// false once the queue is closed and empty. used is the slice of the last take,
+// no longer needed.
+func (q *queue) take(used []*Append) (set []*Append, ok bool) {
 	clear(used)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.spare = used[:0]
-	if len(q.items) == 0 && q.closed == nil {
-		q.mu.Unlock()
-		idle()
-		q.mu.Lock()
-	}
 	for len(q.items) == 0 {
 		if q.closed != nil {
 			return nil, false
 		}
+		if q.nudged {
+			q.nudged = false
+			return used[:0], true
+		}
 		q.work.Wait()
 	}
-	set, q.items = q.items, q.spare
+	set, q.items, q.nudged = q.items, used[:0], false
 	return set, true
+}
+
+// nudge makes take return with nothing if it has nothing.
+func (q *queue) nudge() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.nudged = true
+	q.work.Signal()
 }
 
 // written gives room back.
