@@ -190,14 +190,7 @@ func (m *Manager) Remove(ctx context.Context, id ids.GroupID) error {
 	}
 	g.removed = true
 	m.mu.Unlock()
-	select {
-	case <-g.opened:
-	case <-ctx.Done():
-		m.mu.Lock()
-		g.removed = false
-		m.mu.Unlock()
-		return fmt.Errorf("remove group %d: %w", id, context.Cause(ctx))
-	}
+	<-g.opened // soon: opening waits for nothing
 	if g.openErr != nil {
 		return fmt.Errorf("remove group %d: %w", id, ErrNoGroup)
 	}

@@ -41,7 +41,12 @@ func single(t testing.TB, log Log, change ...func(*Config)) *Manager {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { m.Close() })
+	t.Cleanup(func() {
+		if l, ok := log.(*MemoryLog); ok {
+			l.Release(-1)
+		}
+		m.Close()
+	})
 	return m
 }
 
