@@ -26,8 +26,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: build
-build: ## build bin/dyno
-	$(GO) build -o $(DYNO) ./cmd/dyno
+build: ## build bin/dyno, which knows its commit
+	$(GO) build -buildvcs=auto -o $(DYNO) ./cmd/dyno
 
 .PHONY: build-peers
 build-peers: ## build bin/dyno-peers: what dyno is compared with, a module of its own
