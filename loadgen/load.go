@@ -183,7 +183,11 @@ func (l *load) send(ctx context.Context) error {
 	}
 	if f.win.end > 0 { // a sender that waits for a slot does not outwait its window
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(f.win.end+f.win.grace()-f.clk.now()))
+		last := f.win.end
+		if f.cfg.Rate > 0 {
+			last += f.win.grace()
+		}
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(last-f.clk.now()))
 		defer cancel()
 	}
 	var wg sync.WaitGroup
