@@ -12,7 +12,6 @@ import (
 )
 
 const (
-	zeroChunkBytes = 1 << 20
 	// zeroSyncBytes bounds what zero-filling leaves dirty, so that a commit that
 	// syncs meanwhile does not wait for all of a new segment.
 	zeroSyncBytes = 8 << 20
@@ -20,8 +19,6 @@ const (
 	// through the log itself.
 	roomRetry = time.Second
 )
-
-var zeros [zeroChunkBytes]byte
 
 // pool makes segments before they are needed. Its one goroutine zero-fills
 // spare files, takes back released ones, and keeps one segment named, its name
@@ -334,12 +331,8 @@ func (p *pool) zeroFile(name string) (err error) {
 }
 
 func (p *pool) zeroRange(f vfs.File, off, n int64) error {
-	for end := off + n; off < end; {
-		c, err := f.WriteAt(zeros[:min(zeroChunkBytes, end-off)], off)
-		if err != nil {
-			return err
-		}
-		off += int64(c)
+	if err := vfs.Zeros(f, off, n); err != nil {
+		return err
 	}
 	p.l.counters.zeroBytes.Add(n)
 	return f.Datasync()
