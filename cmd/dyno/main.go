@@ -20,7 +20,7 @@ import (
 // subcommands make the command tree, in the order help lists them.
 var subcommands = []func() *cobra.Command{
 	newBenchCommand, newLoadCommand, newReportCommand,
-	newUpCommand, newFormatCommand, newServeCommand,
+	newUpCommand, newFormatCommand, newServeCommand, newWALCommand,
 }
 
 func newRootCommand() *cobra.Command {

@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 //	exits CODE dyno ARGS   run dyno; a code above 0 goes with one line on stderr
 //	ready ADDR             wait until /readyz there says yes
 //	term                   send SIGTERM to what runs in the background
+//	damage FILE POS        change one byte of a file
 //	produce ADDR N         write N numbered records
 //	consume ADDR N         read N records and compare them
 //
@@ -52,7 +53,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": cmdExits, "ready": cmdReady, "term": cmdTerm, "produce": cmdProduce, "consume": cmdConsume,
+			"exits": cmdExits, "ready": cmdReady, "term": cmdTerm, "damage": cmdDamage, "produce": cmdProduce, "consume": cmdConsume,
 		},
 	})
 }
@@ -86,6 +87,20 @@ func cmdTerm(ts *testscript.TestScript, _ bool, _ []string) {
 	for _, c := range ts.BackgroundCmds() {
 		ts.Check(c.Process.Signal(syscall.SIGTERM))
 	}
+}
+
+func cmdDamage(ts *testscript.TestScript, _ bool, args []string) {
+	pos, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_RDWR, 0)
+	ts.Check(err)
+	defer f.Close()
+	var b [1]byte
+	_, err = f.ReadAt(b[:], pos)
+	ts.Check(err)
+	b[0] ^= 0x40
+	_, err = f.WriteAt(b[:], pos)
+	ts.Check(err)
 }
 
 // awaitReady polls /readyz until it says yes.
