@@ -17,7 +17,6 @@ const (
 	codeCoordinatorLoading  code = 14
 	codeInvalidTopic        code = 17
 	codeNotEnoughReplicas   code = 19
-	codeNotEnoughAfter      code = 20
 	codeInvalidRequiredAcks code = 21
 	codeUnsupportedVersion  code = 35
 	codeTopicExists         code = 36
@@ -25,7 +24,6 @@ const (
 	codeInvalidRF           code = 38
 	codeInvalidReplicas     code = 39
 	codeInvalidConfig       code = 40
-	codeNotController       code = 41
 	codeInvalidRequest      code = 42
 	codePolicyViolation     code = 44
 	codeOutOfOrderSequence  code = 45
@@ -39,7 +37,6 @@ const (
 	codeUnknownEpoch        code = 75
 	codeUnsupportedCodec    code = 76
 	codeOffsetNotAvailable  code = 78
-	codeThrottling          code = 89
 	codeInvalidRecord       code = 87
 	codeUnknownTopicID      code = 100
 	codeBrokerNotRegistered code = 102

@@ -215,7 +215,9 @@ func (n *fakeNode) CreateTopics(_ context.Context, topics []NewTopic, validate b
 			t.RF = 1
 		}
 		out[i] = TopicResult{Name: t.Name, Partitions: t.Partitions, RF: t.RF}
-		if _, ok := n.Topic(t.Name); ok {
+		if t.Partitions > 1000 {
+			out[i].Err = fmt.Errorf("%w: above 1000", ErrInvalidCount)
+		} else if _, ok := n.Topic(t.Name); ok {
 			out[i].Err = fmt.Errorf("%w: %q", ErrTopicExists, t.Name)
 		} else if t.RF > 1 {
 			out[i].Err = fmt.Errorf("%w: %d, there is 1 broker", ErrInvalidRF, t.RF)
@@ -254,7 +256,7 @@ func (n *fakeNode) CreatePartitions(_ context.Context, topic string, count int32
 	switch {
 	case t == nil:
 		return ErrUnknownTopic
-	case int(count) <= len(t.parts):
+	case int(count) <= len(t.parts) || count > 1000:
 		return fmt.Errorf("%w: has %d already", ErrInvalidCount, len(t.parts))
 	}
 	for !validate && len(t.parts) < int(count) {

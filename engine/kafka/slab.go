@@ -14,11 +14,12 @@ import (
 //	frame  → the next whole frame, if there is one
 //
 // The one copy there is: a frame that began at the end of a slab moves to the
-// next one, at most once for a frame up to SlabBytes. A frame above half a
-// slab gets one of its own, exactly as large, and only its first peekBytes are
-// read before that is known; above SlabBytes it grows fourfold at a time as
-// its bytes arrive, so that nobody reserves memory by announcing a length (each
-// byte is then copied a third of a time on average).
+// next one, once. A frame above half a slab gets one of its own, exactly as
+// large, and where the frame before it was as big only its first peekBytes are
+// read before that is known. Above ownBytes it grows eightfold at a time as its
+// bytes arrive, so that nobody reserves much by announcing a length. Shares of the stream
+// copied (TestSlabCopies): frames of 1 KiB 0.03 %, 16 KiB 7 %, 100 KiB 28 %,
+// 300 KiB 5 %, 1 MiB 2 %, 8 MiB 25 %; just above a step (2, 16 MiB) all.
 type slab struct {
 	buf   []byte
 	r, w  int   // buf[r:w] is read from the socket and not yet cut into frames
@@ -33,6 +34,7 @@ type slab struct {
 const (
 	slabBytesMin = 16 << 10
 	peekBytes    = 16 << 10
+	ownBytes     = 2 << 20
 	// readBytesMin is the smallest rest of a slab worth a read(2).
 	readBytesMin = 4 << 10
 	prefixBytes  = 4
@@ -112,10 +114,8 @@ func (s *slab) move(size, need int) {
 	have := s.buf[s.r:s.w]
 	own := need > s.max/2
 	switch {
-	case own && need > s.max:
-		size = min(need, max(s.max, 4*len(have)))
 	case own:
-		size = need
+		size = min(need, max(ownBytes, 8*len(have))+headBytes)
 	case need > size:
 		size = s.max
 	}
