@@ -64,7 +64,7 @@ fuzz: ## run every fuzz target for FUZZTIME (60s) each
 
 .PHONY: crash
 crash: ## cut the power CUTS (200) times, kill a broker KILLS (50) times, run the mutants
-	DYNO_CRASH_SEEDS=$(CUTS) $(GO) test -count 1 -timeout 30m -run Crash -tags mutants ./engine/ ./wal/
+	DYNO_CRASH_SEEDS=$(CUTS) $(GO) test -count 1 -timeout 30m -run 'Crash|PowerCut|Mutants' -tags mutants ./engine/ ./engine/store/ ./wal/...
 	DYNO_KILLS=$(KILLS) $(GO) test -count 1 -timeout 30m -run Crash -v ./cmd/dyno/
 
 .PHONY: bench
