@@ -198,7 +198,8 @@ func (g *Group) publish(err error) {
 	g.applied.Store(uint64(g.rep.Applied()))
 	g.commit.Store(uint64(g.rep.Commit()))
 	if err != nil && g.damage.Load() == nil {
-		g.damage.Store(&err)
+		damage := err // not err itself: it would be on the heap in every call
+		g.damage.Store(&damage)
 		if errors.Is(err, replica.ErrDamaged) {
 			g.m.cfg.Listener.Event(events.ReplicaDamaged{Group: g.spec.Group, Replica: g.spec.Replica, Err: err})
 		}
@@ -208,7 +209,8 @@ func (g *Group) publish(err error) {
 	if now == was {
 		return
 	}
-	g.role.Store(&now)
+	role := now // likewise
+	g.role.Store(&role)
 	g.tellRole(was, now)
 }
 

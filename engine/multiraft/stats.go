@@ -8,8 +8,8 @@ import (
 
 // counters are written by one worker and read by anybody.
 type counters struct {
-	drains, appends, records, messages, full      atomic.Uint64
-	proposals, proposed, dropped, overload, reads atomic.Uint64
+	drains, appends, records, messages, full                 atomic.Uint64
+	proposals, proposed, dropped, overload, reads, readsFull atomic.Uint64
 }
 
 // add counts what a replica did since it was counted last.
@@ -22,6 +22,7 @@ func (c *counters) add(last *replica.Stats, now replica.Stats) {
 	c.dropped.Add(now.Dropped - last.Dropped)
 	c.overload.Add(now.Overload - last.Overload)
 	c.reads.Add(now.Reads - last.Reads)
+	c.readsFull.Add(now.ReadsFull - last.ReadsFull)
 	*last = now
 }
 
@@ -35,12 +36,13 @@ type Stats struct {
 	Proposed  uint64 // entries in them
 	Reads     uint64 // ReadIndex attempts
 
-	Refused  uint64 // proposals refused: a mailbox was full
-	Overload uint64 // proposals refused: a group's queue was full
-	Dropped  uint64 // proposals Raft refused
-	Lost     uint64 // messages of peers dropped: a mailbox was full
-	NoRoom   uint64 // appends of peers dropped: the disk is full
-	Strays   uint64 // messages of peers for groups that are not here
+	Refused   uint64 // proposals refused: a mailbox was full
+	Overload  uint64 // proposals refused: a group's queue was full
+	Dropped   uint64 // proposals Raft refused
+	ReadsFull uint64 // ReadIndex calls refused: too many wait
+	Lost      uint64 // messages of peers dropped: a mailbox was full
+	NoRoom    uint64 // appends of peers dropped: the disk is full
+	Strays    uint64 // messages of peers for groups that are not here
 }
 
 // Stats sums up the counters.
@@ -55,6 +57,7 @@ func (m *Manager) Stats() Stats {
 		s.Proposals += c.proposals.Load()
 		s.Proposed += c.proposed.Load()
 		s.Reads += c.reads.Load()
+		s.ReadsFull += c.readsFull.Load()
 		s.Overload += c.overload.Load()
 		s.Dropped += c.dropped.Load()
 		s.NoRoom += c.full.Load()

@@ -1,6 +1,8 @@
 package multiraft
 
 import (
+	"context"
+	"runtime/pprof"
 	"sync/atomic"
 	"time"
 )
@@ -35,6 +37,7 @@ func (t *ticker) add(n int) {
 
 func (t *ticker) run() {
 	defer close(t.done)
+	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("raft-ticker", t.every.String())))
 	for {
 		select {
 		case <-t.stop:

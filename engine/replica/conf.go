@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"fmt"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -38,7 +39,9 @@ func (r *Replica) ChangeMembers(cc raftpb.ConfChangeV2) error {
 	if !r.leading() || r.handing {
 		return r.notLeader()
 	}
-	if err := r.node.ProposeConfChange(cc); err != nil {
+	var refused error
+	r.fail(r.guard(func() error { refused = r.node.ProposeConfChange(cc); return nil }))
+	if err := cmp.Or(r.err, refused); err != nil {
 		return fmt.Errorf("group %d: propose a membership change: %w", r.cfg.Group, err)
 	}
 	return nil

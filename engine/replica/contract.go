@@ -59,10 +59,12 @@ type StateMachine interface {
 	// answered with ErrNotLeader.
 	Lead(term ids.Term)
 	Follow()
-	// Apply applies committed entries, in order, without gaps. An error is
-	// fatal for the group: it stops and is reported as damaged.
+	// Apply applies committed entries, in order, without gaps. The slice is
+	// used again after the call; Data is shared and stays. An error is fatal
+	// for the group: it stops and is reported as damaged.
 	Apply(entries []Entry) error
-	// Applied is the index of the last entry applied.
+	// Applied is the index of the last entry applied. It is also called once
+	// before the worker has the group, when the replica is made.
 	Applied() ids.LogIndex
 }
 

@@ -46,6 +46,7 @@ func (r *Replica) ReadIndex(w ReadWaiter) {
 	case r.err != nil:
 		w.ReadReady(0, r.err)
 	case r.reads.len() >= r.cfg.ReadsMax:
+		r.stats.ReadsFull++
 		w.ReadReady(0, ErrOverloaded)
 	default:
 		r.reads.waiting = append(r.reads.waiting, w)
@@ -84,7 +85,8 @@ func (r *Replica) askReads() {
 	rd.attempts = append(rd.attempts, readAttempt{seq: rd.seq, waiters: rd.waiting})
 	rd.waiting = nil
 	r.stats.Reads++
-	r.node.ReadIndex(rd.context(rd.seq))
+	context := rd.context(rd.seq)
+	r.fail(r.guard(func() error { r.node.ReadIndex(context); return nil }))
 }
 
 // context is unique among all replicas of the group and all their lives.

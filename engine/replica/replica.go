@@ -37,6 +37,7 @@ type Stats struct {
 	Dropped   uint64 // entries Raft refused
 	Overload  uint64 // proposals refused because the queue was full
 	Reads     uint64 // ReadIndex attempts
+	ReadsFull uint64 // ReadIndex calls refused: ReadsMax
 }
 
 // Replica is one member of one group. See the package comment for the duties of
