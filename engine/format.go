@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"strings"
 
 	"dyno/engine/ids"
 	"dyno/wal"
@@ -34,8 +35,8 @@ type Meta struct {
 // The log is made before meta.json names the directory formatted, so a crash
 // in between leaves a directory that can be formatted again.
 func Format(disk vfs.FS, dir, clusterID string, node ids.NodeID) error {
-	if clusterID == "" || node <= 0 {
-		return fmt.Errorf("%w: format needs a cluster id and a node id above 0", ErrConfig)
+	if clusterID == "" || strings.ContainsAny(clusterID, " \t\n/") || node <= 0 {
+		return fmt.Errorf("%w: format needs a cluster id without spaces and slashes, and a node id above 0", ErrConfig)
 	}
 	if err := mkdirDurable(disk, dir); err != nil {
 		return fmt.Errorf("format %s: %w", dir, err)

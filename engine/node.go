@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"path"
 	"sync"
@@ -27,7 +26,6 @@ type Node struct {
 	identity Meta
 	static   map[string]string // broker configs of the configuration file
 
-	lock      io.Closer
 	log       *wal.Log
 	notices   *events.Queue
 	raft      *multiraft.Manager

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"log/slog"
 
 	"dyno/engine/events"
@@ -26,7 +27,7 @@ func (l logEvents) Event(e events.Event) {
 	case events.SyncStalled:
 		log.Warn("a sync of the log stalls", "for", e.For)
 	case walEvent:
-		log.Log(nil, e.level(), e.Text, "event", e.Kind, "err", e.Err)
+		log.Log(context.Background(), e.level(), e.Text, "event", e.Kind, "err", e.Err)
 	default:
 		log.Debug(e.Name(), slog.Any("event", e))
 	}
