@@ -149,11 +149,18 @@ func (c *cluster) prepare(ctx context.Context, cfg *Config) (int, error) {
 		if err == nil {
 			return n, nil
 		}
-		if errors.Is(err, kerr.UnknownTopicOrPartition) && !cfg.Create {
+		var answered *kerr.Error
+		switch {
+		case errors.Is(err, kerr.UnknownTopicOrPartition) && !cfg.Create:
 			return 0, fmt.Errorf("%w: topic %s does not exist: create it, or give --create", ErrUnreachable, cfg.Topic)
+		case errors.As(err, &answered) && !answered.Retriable:
+			return 0, fmt.Errorf("%w: topic %s: %w", ErrUnreachable, cfg.Topic, err)
 		}
 		select {
 		case <-ctx.Done():
+			if answered == nil { // a broker was dialled before, so it is there and does not talk to us
+				err = fmt.Errorf("a broker accepts connections but gives no answer; are the TLS and SASL settings its own? (%w)", err)
+			}
 			return 0, fmt.Errorf("%w: topic %s: %w", ErrUnreachable, cfg.Topic, err)
 		case <-tick.C:
 		}

@@ -221,7 +221,7 @@ func (c *Config) effective() map[string]any {
 		m["duration_ns"] = c.Duration
 	}
 	if c.Rate > 0 {
-		m["rate"], m["arrivals"] = c.Rate, c.Profile
+		m["rate"], m["profile"] = c.Rate, c.Profile
 	}
 	return m
 }

@@ -28,67 +28,70 @@ func good(t *testing.T, r *Result) {
 	}
 }
 
+// modes are the ways to run, each with what its result must show beside good.
+var modes = []struct {
+	name  string
+	with  func(*Config)
+	check func(*testing.T, *Result)
+}{
+	{"saturating", func(c *Config) {}, func(t *testing.T, r *Result) {
+		if r.Response == nil || *r.Response != *r.Service || r.Delay != nil || r.E2E != nil || r.Saturated != BottleneckCluster {
+			t.Errorf("%+v", r.Report)
+		}
+	}},
+	{"open", func(c *Config) { c.Rate, c.Consumers = 5_000, 2 }, func(t *testing.T, r *Result) {
+		if r.Response == nil || r.Service == nil || r.Delay == nil || r.E2E == nil || r.Sent != 1_500 || *r.Detail.Live != 1_500 {
+			t.Errorf("%+v live %v", r.Report, *r.Detail.Live)
+		}
+	}},
+	{"closed", func(c *Config) { c.ClosedLoop = 6 }, func(t *testing.T, r *Result) {
+		if r.Response == nil || r.Delay != nil || r.Saturated != BottleneckNone {
+			t.Errorf("%+v", r.Report)
+		}
+	}},
+	{"closed-records", func(c *Config) { c.ClosedLoop, c.Duration, c.Records = 3, 0, 1_000 }, func(t *testing.T, r *Result) {
+		if r.Sent != 1_000 {
+			t.Errorf("sent %d, want 1,000", r.Sent)
+		}
+	}},
+	{"open-records", func(c *Config) { c.Rate, c.Duration, c.Records, c.Producers = 20_000, 0, 1_001, 3 }, func(t *testing.T, r *Result) {
+		if r.Sent != 1_001 {
+			t.Errorf("sent %d, want 1,001", r.Sent)
+		}
+	}},
+	{"saturating-records", func(c *Config) { c.Duration, c.Records = 0, 3_000 }, func(t *testing.T, r *Result) {
+		if r.Sent != 3_000 || r.Detail.Confirmed != 3_000 {
+			t.Errorf("sent %d, confirmed %d, want 3,000", r.Sent, r.Detail.Confirmed)
+		}
+	}},
+	{"acks-1", func(c *Config) { c.Acks, c.Inflight = AcksLeader, 3 }, nil},
+	{"acks-0", func(c *Config) { c.Acks, c.Rate = AcksNone, 5_000 }, func(t *testing.T, r *Result) {
+		if r.Response != nil || r.Service != nil || r.Delay == nil {
+			t.Errorf("at acks 0 nothing answers: %+v", r.Report)
+		}
+	}},
+	{"warmup", func(c *Config) { c.Rate, c.Warmup = 4_000, 200*time.Millisecond }, func(t *testing.T, r *Result) {
+		// 500 ms of load, of which 300 ms count.
+		if n := r.Histogram("response").TotalCount(); r.Sent != 2_000 || n != 1_200 {
+			t.Errorf("sent %d, timed %d, want 2,000 and 1,200", r.Sent, n)
+		}
+		if r.MsgsPerS < 2_000 || r.MsgsPerS > 8_000 {
+			t.Errorf("%v msg/s, want about 4,000", r.MsgsPerS)
+		}
+	}},
+	{"create", func(c *Config) { c.Topic, c.Create, c.Partitions = "made", true, 3 }, func(t *testing.T, r *Result) {
+		if r.Detail.Partitions != 3 {
+			t.Errorf("%d partitions", r.Detail.Partitions)
+		}
+	}},
+	{"poisson-zipf-lognormal", func(c *Config) {
+		c.Rate, c.Profile.Arrivals = 5_000, Poisson
+		c.Workload = Workload{Size: Size{Mean: 500}, Keys: Keys{Kind: "zipf", Count: 100}}
+	}, nil},
+}
+
 func TestModes(t *testing.T) {
-	for _, m := range []struct {
-		name  string
-		with  func(*Config)
-		check func(*testing.T, *Result)
-	}{
-		{"saturating", func(c *Config) {}, func(t *testing.T, r *Result) {
-			if r.Response == nil || *r.Response != *r.Service || r.Delay != nil || r.E2E != nil || r.Saturated != BottleneckCluster {
-				t.Errorf("%+v", r.Report)
-			}
-		}},
-		{"open", func(c *Config) { c.Rate, c.Consumers = 5_000, 2 }, func(t *testing.T, r *Result) {
-			if r.Response == nil || r.Service == nil || r.Delay == nil || r.E2E == nil || r.Sent != 1_500 || *r.Detail.Live != 1_500 {
-				t.Errorf("%+v live %v", r.Report, *r.Detail.Live)
-			}
-		}},
-		{"closed", func(c *Config) { c.ClosedLoop = 6 }, func(t *testing.T, r *Result) {
-			if r.Response == nil || r.Delay != nil || r.Saturated != BottleneckNone {
-				t.Errorf("%+v", r.Report)
-			}
-		}},
-		{"closed-records", func(c *Config) { c.ClosedLoop, c.Duration, c.Records = 3, 0, 1_000 }, func(t *testing.T, r *Result) {
-			if r.Sent != 1_000 {
-				t.Errorf("sent %d, want 1,000", r.Sent)
-			}
-		}},
-		{"open-records", func(c *Config) { c.Rate, c.Duration, c.Records, c.Producers = 20_000, 0, 1_001, 3 }, func(t *testing.T, r *Result) {
-			if r.Sent != 1_001 {
-				t.Errorf("sent %d, want 1,001", r.Sent)
-			}
-		}},
-		{"saturating-records", func(c *Config) { c.Duration, c.Records = 0, 3_000 }, func(t *testing.T, r *Result) {
-			if r.Sent != 3_000 || r.Detail.Confirmed != 3_000 {
-				t.Errorf("sent %d, confirmed %d, want 3,000", r.Sent, r.Detail.Confirmed)
-			}
-		}},
-		{"acks-1", func(c *Config) { c.Acks, c.Inflight = AcksLeader, 3 }, nil},
-		{"acks-0", func(c *Config) { c.Acks, c.Rate = AcksNone, 5_000 }, func(t *testing.T, r *Result) {
-			if r.Response != nil || r.Service != nil || r.Delay == nil {
-				t.Errorf("at acks 0 nothing answers: %+v", r.Report)
-			}
-		}},
-		{"warmup", func(c *Config) { c.Rate, c.Warmup = 4_000, 200*time.Millisecond }, func(t *testing.T, r *Result) {
-			// 500 ms of load, of which 300 ms count.
-			if n := r.Histogram("response").TotalCount(); r.Sent != 2_000 || n != 1_200 {
-				t.Errorf("sent %d, timed %d, want 2,000 and 1,200", r.Sent, n)
-			}
-			if r.MsgsPerS < 2_000 || r.MsgsPerS > 8_000 {
-				t.Errorf("%v msg/s, want about 4,000", r.MsgsPerS)
-			}
-		}},
-		{"create", func(c *Config) { c.Topic, c.Create, c.Partitions = "made", true, 3 }, func(t *testing.T, r *Result) {
-			if r.Detail.Partitions != 3 {
-				t.Errorf("%d partitions", r.Detail.Partitions)
-			}
-		}},
-		{"poisson-zipf-lognormal", func(c *Config) {
-			c.Rate, c.Profile.Arrivals = 5_000, Poisson
-			c.Workload = Workload{Size: Size{Mean: 500}, Keys: Keys{Kind: "zipf", Count: 100}}
-		}, nil},
-	} {
+	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) {
 			cfg := small(fake(t))
 			m.with(&cfg)

@@ -19,10 +19,10 @@ const (
 
 // Profile is the shape of an open loop; the rate itself is Config.Rate.
 type Profile struct {
-	Arrivals    Arrivals      // default uniform
-	BurstPeriod time.Duration // one on and one off phase; default 1 s
-	BurstDuty   float64       // share of the period that is on, in (0, 1]; default 0.2
-	Steps       int           // of a step profile, over warm-up and window; default 5
+	Arrivals    Arrivals      `json:"arrivals"`        // default uniform
+	BurstPeriod time.Duration `json:"burst_period_ns"` // one on and one off phase; default 1 s
+	BurstDuty   float64       `json:"burst_duty"`      // share of the period that is on, in (0, 1]; default 0.2
+	Steps       int           `json:"steps"`           // of a step profile, over warm-up and window; default 5
 }
 
 func (p *Profile) setDefaults() {

@@ -94,16 +94,12 @@ func TestSecurity(t *testing.T) {
 			t.Error("the password is in the result")
 		}
 	}
-	cfg.SASL.PassFile, cfg.ConnectTimeout = pass("wr0ng"), 500*time.Millisecond
-	if _, err := Run(context.Background(), cfg); !errors.Is(err, ErrUnreachable) || strings.Contains(err.Error(), "wr0ng") {
+	cfg.SASL.PassFile, cfg.ConnectTimeout = pass("wr0ng"), time.Second
+	if _, err := Run(context.Background(), cfg); !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "SASL") || strings.Contains(err.Error(), "wr0ng") {
 		t.Errorf("wrong password: %v", err)
-	} else {
-		t.Log(err)
 	}
 	cfg.TLS = TLSConfig{}
 	if _, err := Run(context.Background(), cfg); !errors.Is(err, ErrUnreachable) {
 		t.Errorf("no TLS: %v", err)
-	} else {
-		t.Log(err)
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -36,13 +35,7 @@ With neither --rate nor --closed-loop it saturates. Response is counted from the
 record that should have been sent during it. Flags override a workload file.
 Exit codes: 0 good, 1 violation, 64 usage, 69 could not reach or run.`,
 		Example: loadExamples,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return &exitError{exitUsage, fmt.Errorf("dyno load takes no arguments, only flags; got %q", args[0])}
-			}
-			return nil
-		},
-		SilenceUsage: true, SilenceErrors: true,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := fl.apply(cmd, &cfg); err != nil {
 				return &exitError{exitUsage, err}
@@ -50,7 +43,6 @@ Exit codes: 0 good, 1 violation, 64 usage, 69 could not reach or run.`,
 			return runLoad(cmd, cfg, &fl)
 		},
 	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
 	addLoadFlags(cmd, &cfg, &fl)
 	return cmd
 }
@@ -108,7 +100,7 @@ func (fl *loadFlags) apply(cmd *cobra.Command, cfg *loadgen.Config) (err error) 
 	}
 	for _, name := range []string{"rate", "closed-loop", "records", "duration", "producers", "inflight"} {
 		if f := cmd.Flags().Lookup(name); f.Changed && (f.Value.String() == "0" || f.Value.String() == "0s") {
-			return fmt.Errorf("--%s wants a positive value", name)
+			return usageError("--%s wants a positive value", name)
 		}
 	}
 	if fl.workload == "" {
@@ -132,10 +124,8 @@ func runLoad(cmd *cobra.Command, cfg loadgen.Config, fl *loadFlags) error {
 	switch {
 	case errors.Is(err, loadgen.ErrUsage):
 		return &exitError{exitUsage, err}
-	case err != nil && !errors.Is(err, context.Canceled):
-		return &exitError{exitUnavailable, err}
 	case err != nil:
-		return &exitError{exitUnavailable, loadgen.ErrInterrupted}
+		return &exitError{exitUnavailable, err}
 	}
 	if v := r.Violation(); v != "" {
 		return &exitError{exitViolation, fmt.Errorf("violation: %s", v)}
