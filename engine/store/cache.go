@@ -169,6 +169,12 @@ func (c *Cache) drop(key *fileKey) {
 	}
 }
 
+func (c *Cache) gone(key *fileKey) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return key.gone
+}
+
 // close ends a pair that was only read: an error tells nothing any more.
 func (h *handle) close() {
 	_ = h.log.Close()

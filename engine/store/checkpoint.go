@@ -88,7 +88,7 @@ func (l *Log) State() ([]byte, error) {
 	if tail == nil {
 		return nil, nil
 	}
-	h, err := l.opt.Cache.acquire(tail.key)
+	h, err := l.open(tail)
 	if err != nil {
 		return nil, err
 	}

@@ -141,6 +141,10 @@ func lives(seed uint64, cut int64) (ended bool, err error) {
 		if m, err = r.verify(l); err != nil {
 			return false, fmt.Errorf("life %d: %w", life, err)
 		}
+		names, err := disk.List("p")
+		if want := 2 * len(l.Files()); len(names) != want && !(want == 0 && err != nil) {
+			return false, fmt.Errorf("life %d: %d files of %d are left: %v", life, len(names), want, names)
+		}
 		if err := l.Close(); err != nil {
 			return false, err
 		}
@@ -176,4 +180,74 @@ func TestCrash(t *testing.T) {
 		}
 	}
 	t.Logf("%d power cuts", cuts)
+}
+
+// TestStaleCheckpoint cuts the power in a checkpoint, appends the same entries
+// again, as who moves them from a log does, and cuts it again before the second
+// checkpoint record is written: the first one must not come back to life.
+func TestStaleCheckpoint(t *testing.T) {
+	for seed := range uint64(3000) {
+		if err := staleCheckpoint(seed); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+func staleCheckpoint(seed uint64) error {
+	disk, m := vfs.NewMem(seed), &model{}
+	entries := func(n int) (es []Entry) {
+		for range n {
+			es = append(es, m.next(1, false, 1, 5, 100), m.next(2, false, 1, 5, 49))
+		}
+		return es
+	}
+	first := entries(1)
+	m.state, m.staged = []byte("one"), 0
+	done := m.clone()
+	again := entries(4) // their frame and the record share no more than one of two sectors
+	next := m.checkpointed()
+	next.entries = m.entries
+	next.state = []byte("two")
+
+	syncs := 0
+	var after *vfs.Mem
+	cut := func(at int) vfs.FS {
+		return vfs.NewFaulty(disk, func(c vfs.Call) vfs.Fault {
+			if c.Op == vfs.OpDatasync {
+				syncs++
+			}
+			if after == nil && syncs == at {
+				after = disk.PowerCut(seed)
+			}
+			if after != nil {
+				return vfs.Fault{Err: vfs.ErrPowerCut}
+			}
+			return vfs.Fault{}
+		})
+	}
+	// Syncs of the first life: log and record of "one", log of "two", and the
+	// record of "two", where the power goes: the frames before it can be torn.
+	l, err := Open(Options{FS: cut(4), Dir: "p"})
+	if err := firstError(err, l.Append(first), l.Checkpoint([]byte("one")), l.Append(again)); err != nil {
+		return err
+	}
+	if err := l.Checkpoint([]byte("two")); !errors.Is(err, vfs.ErrPowerCut) {
+		return fmt.Errorf("first power cut: %v", err)
+	}
+	disk, after, syncs = after, nil, 0
+	l, err = Open(Options{FS: disk, Dir: "p"})
+	if err != nil {
+		return err
+	}
+	if l.Last() == next.last().Index {
+		return next.check(l)
+	}
+	if err := firstError(done.check(l), l.Append(again)); err != nil {
+		return err
+	}
+	l, err = Open(Options{FS: disk.PowerCut(seed + 1), Dir: "p"})
+	if err != nil {
+		return err
+	}
+	return done.check(l)
 }

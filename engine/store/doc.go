@@ -64,9 +64,12 @@
 // checksums; if one of them is torn the scan stops there and never sees that K.
 //
 // A round that was cut short leaves bytes and names behind the last K. Open cuts
-// the files to it and syncs them, removes newer files, and syncs the directory,
-// before it returns. Without those syncs a second power cut could bring the old
-// tail back beside the new one, and an old K behind new frames.
+// the files to it and syncs the cut before it returns. Without that sync the
+// same entries, appended again, could meet the K of the cut round after a second
+// power cut: it is valid, it stands right behind frames equal to its own, and the
+// batches it covers were cut and written anew without a sync
+// (TestStaleCheckpoint). Newer files, which have no valid K, are removed; their
+// bytes do not change any more, so one that comes back is removed again.
 //
 // Files below K's first index are leftovers of an unfinished Truncate, whatever
 // subset of them survived. All others must form a chain: each head states where

@@ -26,12 +26,23 @@ type item struct {
 	base  ids.Offset
 }
 
-// use opens a file for reading; a file deleted meanwhile is ErrCompacted.
-func (l *Log) use(f *file, do func(h *handle, spans []span) error) error {
+// open opens a file for reading, to be released; a file that retention deleted
+// meanwhile is ErrCompacted, one that somebody else did is damage. A file is
+// marked as gone before it is deleted, so the mark is there when it is missed.
+func (l *Log) open(f *file) (*handle, error) {
 	h, err := l.opt.Cache.acquire(f.key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return ErrCompacted
+	switch {
+	case err == nil || !errors.Is(err, fs.ErrNotExist):
+		return h, err
+	case l.opt.Cache.gone(f.key):
+		return nil, ErrCompacted
 	}
+	return nil, &CorruptError{File: f.key.path, What: "file is missing"}
+}
+
+// use opens a file, with its spans, for as long as do runs.
+func (l *Log) use(f *file, do func(h *handle, spans []span) error) error {
+	h, err := l.open(f)
 	if err != nil {
 		return err
 	}

@@ -201,8 +201,7 @@ func (l *Log) cutTail(f *file) error {
 	return cutFile(l.fs, f.key.path+logSuffix, f.sum.logBytes)
 }
 
-// sweep removes pairs and stray files and makes that durable: a file whose name
-// comes back after a power cut must not be taken for a new one of that name.
+// sweep removes pairs and stray files.
 func (l *Log) sweep(pairs []fileID, strays []string) error {
 	for _, id := range pairs {
 		if err := removePair(l.fs, path.Join(l.opt.Dir, id.name())); err != nil {

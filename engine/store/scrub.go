@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"time"
 
 	"dyno/engine/ids"
@@ -37,10 +36,7 @@ func (l *Log) Scrub(ctx context.Context, bytesPerSecond int64) (ScrubResult, err
 }
 
 func (l *Log) scrubFile(ctx context.Context, f *file, rate int64, res *ScrubResult) error {
-	h, err := l.opt.Cache.acquire(f.key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return ErrCompacted
-	}
+	h, err := l.open(f)
 	if err != nil {
 		return err
 	}
