@@ -139,19 +139,21 @@ func TestBounds(t *testing.T) {
 		do   func() error
 		want error
 	}{
-		"entries below":     {func() error { _, err := l.Entries(before.Index, last.Index, 1); return err }, ErrCompacted},
-		"entries beyond":    {func() error { _, err := l.Entries(last.Index, last.Index+2, 1); return err }, ErrUnavailable},
-		"no entries":        {func() error { _, err := l.Entries(last.Index, last.Index, 1); return err }, ErrUnavailable},
-		"term below":        {func() error { _, err := l.Term(before.Index - 1); return err }, ErrCompacted},
-		"term beyond":       {func() error { _, err := l.Term(last.Index + 1); return err }, ErrUnavailable},
-		"offset below":      {func() error { _, err := l.ReadOffset(before.End-1, 1, true); return err }, ErrCompacted},
-		"cut back":          {func() error { return l.TruncateAll(before, nil) }, ErrGap},
-		"options":           {func() error { _, err := Open(Options{}); return err }, ErrOptions},
-		"truncate unsynced": {func() error { return stagedTruncate(l, m) }, errStaged},
+		"entries below":  {func() error { _, err := l.Entries(before.Index, last.Index, 1); return err }, ErrCompacted},
+		"entries beyond": {func() error { _, err := l.Entries(last.Index, last.Index+2, 1); return err }, ErrUnavailable},
+		"no entries":     {func() error { _, err := l.Entries(last.Index, last.Index, 1); return err }, ErrUnavailable},
+		"term below":     {func() error { _, err := l.Term(before.Index - 1); return err }, ErrCompacted},
+		"term beyond":    {func() error { _, err := l.Term(last.Index + 1); return err }, ErrUnavailable},
+		"offset below":   {func() error { _, err := l.ReadOffset(before.End-1, 1, true); return err }, ErrCompacted},
+		"cut back":       {func() error { return l.TruncateAll(before, nil) }, ErrGap},
+		"options":        {func() error { _, err := Open(Options{}); return err }, ErrOptions},
 	} {
 		if err := tc.do(); !errors.Is(err, tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if err := stagedTruncate(l, m); !errors.Is(err, errStaged) {
+		t.Errorf("truncate with entries staged: %v", err)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
