@@ -87,4 +87,13 @@ func ServeChild(ctx context.Context, out io.Writer) error {
 }
 
 // systems are the logs a dyno child can drive; the peers' binary has the others.
-var systems = map[string]cell.System{"files": cell.Files}
+var systems = map[string]cell.System{sysFiles: cell.Files, sysDyno: cell.WAL, sysShipped: cell.WALShipped}
+
+// The names of the systems in specs and arms.
+const (
+	sysDyno    = "dyno"
+	sysShipped = "dyno-shipped"
+	sysFiles   = "files"
+	sysEtcd    = "etcd-wal"
+	sysRaftWAL = "raft-wal"
+)

@@ -141,6 +141,27 @@ func TestFilesUnderAppenders(t *testing.T) {
 	}
 }
 
+func TestWALUnderAppenders(t *testing.T) {
+	works := map[string]Work{"append": Appending(map[string]System{"dyno": WAL, "shipped": WALShipped})}
+	for _, c := range []struct {
+		system, mode string
+		streams      int
+	}{{"dyno", Usual, 1}, {"dyno", Usual, 40}, {"dyno", Batched, 1}, {"shipped", Usual, 1}} {
+		if c.system == "shipped" && testing.Short() {
+			continue // fills 128 MiB with zeros
+		}
+		spec := AppendSpec{Dir: t.TempDir(), System: c.system, Mode: c.mode, Appenders: 16,
+			Streams: c.streams, RecordBytes: 1024, Records: 16 * 20, Seed: 9}
+		res, err := talk(t, "append", spec, works)
+		if err != nil {
+			t.Fatalf("%s, %s on %d: %v", c.system, c.mode, c.streams, err)
+		}
+		if res.Ops != 320 || res.Verified != 320 || res.Syncs < 1 || res.Syncs > 160 {
+			t.Errorf("%s, %s on %d: %+v", c.system, c.mode, c.streams, res)
+		}
+	}
+}
+
 // memoryLog keeps records in memory; a fault changes what comes back.
 type memoryLog struct {
 	mu      sync.Mutex

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"dyno/bench/cell"
+)
+
+// systems are the logs this program can drive.
+var systems = map[string]cell.System{"etcd-wal": etcdWAL, "raft-wal": raftWAL}
+
+// modules names the module of each system, for versions.
+var modules = map[string]string{"etcd-wal": "go.etcd.io/etcd/server/v3", "raft-wal": "github.com/hashicorp/raft-wal"}
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	switch {
+	case len(os.Args) == 2 && os.Args[1] == "versions":
+		err = printVersions()
+	case len(os.Args) == 2 && os.Args[1] == "child":
+		err = serve(ctx)
+	default:
+		fmt.Fprintln(os.Stderr, "dyno-peers is run by dyno: `dyno experiment fsync`; or try `dyno-peers versions`")
+		return 64
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "dyno-peers:", err)
+		return 69
+	}
+	return 0
+}
+
+func serve(ctx context.Context) error {
+	in, err := cell.Stdin()
+	if err != nil {
+		return err
+	}
+	return cell.Serve(ctx, in, os.Stdout, map[string]cell.Work{"append": cell.Appending(systems)})
+}
+
+func printVersions() error {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return fmt.Errorf("the program carries no build information")
+	}
+	versions := map[string]string{}
+	for name, module := range modules {
+		for _, dep := range info.Deps {
+			if dep.Path == module {
+				versions[name] = dep.Version
+			}
+		}
+	}
+	return json.NewEncoder(os.Stdout).Encode(versions)
+}
