@@ -25,31 +25,42 @@ type adminServer struct {
 	node     *Node
 	http     *http.Server
 	addr     net.Addr
-	served   chan struct{} // closed when the accept loop ended
+	listener net.Listener
+	served   chan struct{} // closed when the accept loop ended; nil before start
 	flightMu sync.Mutex    // guards flight: one recording at a time
 	flight   *trace.FlightRecorder
 	close    sync.Once
 	closeErr error
 }
 
-// startAdmin listens on addr and serves until Close.
-func startAdmin(n *Node, addr string) (*adminServer, error) {
+// listenAdmin takes addr. Requests wait until start.
+func listenAdmin(n *Node, addr string) (*adminServer, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for admin requests: %w", err)
 	}
-	a := &adminServer{node: n, addr: l.Addr(), served: make(chan struct{})}
+	a := &adminServer{node: n, addr: l.Addr(), listener: l}
 	a.http = &http.Server{Handler: a.mux(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	return a, nil
+}
+
+// start serves until Close. Everything the node tells of itself must be there:
+// a scraper asks at once.
+func (a *adminServer) start() {
+	a.served = make(chan struct{})
 	go func() {
 		defer close(a.served)
-		_ = a.http.Serve(l) // ErrServerClosed: the only way out is Close
+		_ = a.http.Serve(a.listener) // ErrServerClosed: the only way out is Close
 	}()
-	return a, nil
 }
 
 // Close stops serving; requests under way get a second to end. Idempotent.
 func (a *adminServer) Close() error {
 	a.close.Do(func() {
+		if a.served == nil {
+			a.closeErr = a.listener.Close()
+			return
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if err := a.http.Shutdown(ctx); err != nil {

@@ -141,5 +141,10 @@ func (c *Config) validate() error {
 	if err := metadata.CheckStatic(c.Broker); err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	for _, k := range []string{"broker.id", "broker.rack"} {
+		if _, ok := c.Broker[k]; ok {
+			return fmt.Errorf("%w: %s cannot be set as a broker config: it follows from the node's id and rack", ErrConfig, k)
+		}
+	}
 	return nil
 }

@@ -29,8 +29,18 @@ type hosted struct {
 
 var _ kafka.Partition = (*hosted)(nil)
 
-// Append implements kafka.Partition.
-func (h *hosted) Append(a *partition.Append) error { return h.group.Propose(a.Bind()) }
+// Append implements kafka.Partition. What asks for more replicas in sync than
+// there are is refused before anything is appended.
+func (h *hosted) Append(a *partition.Append) error {
+	if a.Wait == replica.WaitCommit && h.Settings().MinInsyncReplicas > h.inSync() {
+		return fmt.Errorf("%w: %d in sync, min.insync.replicas is %d", partition.ErrNotEnoughReplicas, h.inSync(), h.Settings().MinInsyncReplicas)
+	}
+	return h.group.Propose(a.Bind())
+}
+
+// inSync is how many replicas hold what the leader holds. A partition of a
+// cluster of one node has one replica, the leader.
+func (h *hosted) inSync() int { return len(h.members) }
 
 // Leader implements kafka.Partition.
 func (h *hosted) Leader() (ids.NodeID, ids.LeaderEpoch) {

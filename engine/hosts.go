@@ -137,7 +137,20 @@ func (h *hosts) get(g ids.GroupID) *hosted {
 func (h *hosts) reconcile() {
 	view := h.node.configView()
 	wanted := map[ids.GroupID]bool{}
+	for _, t := range view.Image.Topics() {
+		for i := range t.Partitions {
+			if t.Partitions[i].On(h.node.identity.NodeID) != 0 {
+				wanted[t.Partitions[i].Group] = true
+			}
+		}
+	}
+	// What goes goes first: a topic of the same name may stand in the image by now.
 	var errs []error
+	for _, p := range h.list() {
+		if !wanted[p.group.ID()] {
+			errs = append(errs, h.unhost(p))
+		}
+	}
 	for _, t := range view.Image.Topics() {
 		settings := partition.Settings(view.TopicSettings(t))
 		for i := range t.Partitions {
@@ -145,17 +158,11 @@ func (h *hosts) reconcile() {
 			if id == 0 {
 				continue
 			}
-			wanted[t.Partitions[i].Group] = true
 			if p := h.get(t.Partitions[i].Group); p != nil {
 				p.SetSettings(settings)
 			} else if err := h.host(t, ids.Partition(i), id, settings); err != nil {
 				errs = append(errs, fmt.Errorf("host %s-%d: %w", t.Name, i, err))
 			}
-		}
-	}
-	for _, p := range h.list() {
-		if !wanted[p.group.ID()] {
-			errs = append(errs, h.unhost(p))
 		}
 	}
 	errs = append(errs, h.awaitAlone())

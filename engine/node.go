@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +25,7 @@ import (
 type Node struct {
 	cfg      Config
 	identity Meta
-	static   map[string]string // broker configs of the configuration file
+	static   map[string]string // broker configs that cannot change at run time
 
 	log       *wal.Log
 	notices   *events.Queue
@@ -70,7 +71,7 @@ func Open(c Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{
-		cfg: c, identity: identity, static: c.Broker,
+		cfg: c, identity: identity, static: staticConfigs(&c, identity.NodeID),
 		failed: make(chan struct{}), watched: make(chan struct{}), closing: make(chan struct{}),
 		directory: multiraft.NewDirectory[hosted](),
 		files:     store.NewCache(0),
@@ -85,6 +86,16 @@ func Open(c Config) (*Node, error) {
 	n.ready.Store(true)
 	c.Log.Info("serving", "node", identity.NodeID, "cluster", identity.ClusterID, "kafka", n.KafkaAddr(), "admin", n.AdminAddr())
 	return n, nil
+}
+
+// staticConfigs are the broker configs of the configuration file, and who the
+// node is.
+func staticConfigs(c *Config, id ids.NodeID) map[string]string {
+	out := map[string]string{"broker.id": strconv.Itoa(int(id)), "broker.rack": c.Rack}
+	for k, v := range c.Broker {
+		out[k] = v
+	}
+	return out
 }
 
 // onClose adds a step to the end of what Close undoes first.
@@ -241,7 +252,7 @@ func (n *Node) openHosts() error {
 }
 
 func (n *Node) serve() error {
-	a, err := startAdmin(n, n.cfg.AdminAddr)
+	a, err := listenAdmin(n, n.cfg.AdminAddr)
 	if err != nil {
 		return err
 	}
@@ -255,6 +266,7 @@ func (n *Node) serve() error {
 		return fmt.Errorf("start the Kafka front: %w", err)
 	}
 	n.onClose(n.front.Close)
+	n.admin.start() // what it tells of is all there now
 	return nil
 }
 

@@ -171,17 +171,38 @@ func (b backend) TopicConfigs(topic string) ([]kafka.ConfigEntry, error) {
 	return entries(b.configView().TopicConfigs(t)), nil
 }
 
-// BrokerConfigs implements kafka.Backend.
+// BrokerConfigs implements kafka.Backend. Node 0 stands for all nodes: it has
+// only what was set for all of them.
 func (b backend) BrokerConfigs(node ids.NodeID) ([]kafka.ConfigEntry, error) {
+	if node == 0 {
+		return entries(b.setFor(0)), nil
+	}
 	if err := b.isSelf(node); err != nil {
 		return nil, err
 	}
 	return entries(b.configView().BrokerConfigs()), nil
 }
 
+// setFor lists the broker configs that were set at run time for one node, or
+// for all nodes (0).
+func (b backend) setFor(node ids.NodeID) []metadata.Value {
+	var out []metadata.Value
+	for _, v := range (metadata.View{Image: b.meta.Image(), Node: node}).BrokerConfigs() {
+		if v.Source != metadata.SourceNode {
+			continue
+		}
+		if node == 0 {
+			v.Source = metadata.SourceCluster
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
 // isSelf refuses broker configs of another node: each node answers for itself.
+// Those of all nodes (0) any node can change.
 func (b backend) isSelf(node ids.NodeID) error {
-	if node == b.identity.NodeID {
+	if node == b.identity.NodeID || node == 0 {
 		return nil
 	}
 	return fmt.Errorf("%w: %d; ask that node itself", kafka.ErrUnknownBroker, node)
@@ -209,10 +230,8 @@ func (b backend) AlterBrokerConfigs(ctx context.Context, node ids.NodeID, ops []
 		return err
 	}
 	now := map[string]string{}
-	for _, v := range b.configView().BrokerConfigs() {
-		if v.Source == metadata.SourceNode {
-			now[v.Key.Name] = v.Value
-		}
+	for _, v := range b.setFor(node) {
+		now[v.Key.Name] = v.Value
 	}
 	set, del, err := metadata.ResolveOps(metadata.BrokerKeys(), now, convert(ops))
 	if err != nil || validate {
@@ -237,11 +256,14 @@ func convert(ops []kafka.ConfigOp) []metadata.Op {
 	return out
 }
 
+// sourceAllBrokers is Kafka's DYNAMIC_DEFAULT_BROKER_CONFIG.
+const sourceAllBrokers kafka.ConfigSource = 3
+
 // sources are Kafka's codes for where a config value comes from.
 var sources = map[metadata.Source]kafka.ConfigSource{
 	metadata.SourceTopic:   kafka.SourceTopic,
 	metadata.SourceNode:    kafka.SourceBroker,
-	metadata.SourceCluster: kafka.SourceBroker,
+	metadata.SourceCluster: sourceAllBrokers,
 	metadata.SourceStatic:  kafka.SourceStatic,
 	metadata.SourceDefault: kafka.SourceDefault,
 }
