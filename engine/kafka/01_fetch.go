@@ -155,7 +155,7 @@ func (c *conn) runFetch(k *call) {
 	}
 	f.maxBytes = min(max(f.maxBytes, 0), c.srv.cfg.FetchBytesMax)
 	f.find(c.srv.cfg.Backend, k.version)
-	if bytes, failed := f.read(); bytes < f.minBytes && !failed {
+	if bytes, failed := f.read(); bytes < f.minBytes && !failed && len(f.parts) > 0 {
 		c.waitFetch(f)
 	}
 	for i := range f.parts {

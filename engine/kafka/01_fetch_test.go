@@ -258,6 +258,10 @@ func TestFetchWaitEnds(t *testing.T) {
 	_ = c.nc.Close()
 	watched(t, p, 0)
 
+	empty := fetchFrom(12, topic, 0, 0)
+	empty.MaxWaitMillis, empty.Topics = 1<<30, nil
+	dial(t, addr).ask(empty) // nothing to wait for
+
 	c, req = wait()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

@@ -48,6 +48,12 @@ func requests(t *fakeTopic) []kmsg.Request {
 	dd.Topic = str("gone")
 	dt.Topics, dt.TimeoutMillis = append(dt.Topics, dd), 1000
 
+	return append(requestsAbout(t), lo, md, av, ct, dt, kmsg.NewPtrDescribeClusterRequest(),
+		produceTo(0, t, 0, -1, batch(1, 1, -1, -1, -1)), fetchFrom(0, t, 0, 0))
+}
+
+// requestsAbout makes those that administer a topic that is there.
+func requestsAbout(t *fakeTopic) []kmsg.Request {
 	dr := kmsg.NewPtrDeleteRecordsRequest()
 	drt := kmsg.NewDeleteRecordsRequestTopic()
 	drt.Topic = t.name
@@ -84,8 +90,17 @@ func requests(t *fakeTopic) []kmsg.Request {
 	acr.Configs = append(acr.Configs, acc)
 	ac.Resources = append(ac.Resources, acr)
 
-	return []kmsg.Request{lo, md, av, ct, dt, dr, ip, oe, dc, cp, ac, kmsg.NewPtrDescribeClusterRequest(),
-		produceTo(0, t, 0, -1, batch(1, 1, -1, -1, -1)), fetchFrom(0, t, 0, 0)}
+	return []kmsg.Request{dr, ip, oe, dc, cp, ac}
+}
+
+// request picks one kind of request for topic t.
+func request[R kmsg.Request](t *fakeTopic) R {
+	for _, r := range requests(t) {
+		if is, ok := r.(R); ok {
+			return is
+		}
+	}
+	panic("BUG: no such request")
 }
 
 // TestEveryVersion sends a filled request of every served version of every API
@@ -330,14 +345,14 @@ func TestListOffsets(t *testing.T) {
 		{6, timeMax, -1, codeUnsupportedVersion}, {7, timeEarliestLocal, -1, codeUnsupportedVersion},
 		{8, timeLatestTiered, -1, codeUnsupportedVersion}, {10, -6, -1, codeUnsupportedVersion},
 	} {
-		req := requests(topic)[0].(*kmsg.ListOffsetsRequest)
+		req := request[*kmsg.ListOffsetsRequest](topic)
 		req.Version, req.Topics[0].Partitions[0].Timestamp = x.version, x.ts
 		got := c.ask(req).(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0]
 		if got.Offset != x.want || code(got.ErrorCode) != x.code {
 			t.Errorf("version %d time %d: %+v, want %d", x.version, x.ts, got, x.want)
 		}
 	}
-	req := requests(topic)[0].(*kmsg.ListOffsetsRequest)
+	req := request[*kmsg.ListOffsetsRequest](topic)
 	req.Version = 5
 	req.Topics = append(req.Topics, req.Topics[0])
 	if got := c.ask(req).(*kmsg.ListOffsetsResponse).Topics[1].Partitions[0]; code(got.ErrorCode) != codeInvalidRequest {

@@ -18,7 +18,7 @@ import (
 func TestBadFrames(t *testing.T) {
 	s, n, addr := start(t, func(c *Config) { c.FrameBytesMax, c.PlainFrameBytesMax = 1<<20, 64<<10 })
 	topic := n.add("t", 1)
-	good := frame(requests(topic)[1], 1)
+	good := frame(request[*kmsg.MetadataRequest](topic), 1)
 	head := func(size int32, key, version int16, rest ...byte) []byte {
 		b := binary.BigEndian.AppendUint32(nil, uint32(size))
 		b = binary.BigEndian.AppendUint16(b, uint16(key))
@@ -56,9 +56,9 @@ func TestBadFrames(t *testing.T) {
 		{"fetch 3", head(100, 1, 3), "unsupported_version"},
 		{"header without client id", head(8, 3, 1, 0, 0, 0, 1), "garbage"},
 		{"client id beyond the frame", head(10, 3, 1, 0, 0, 0, 1, 0x7f, 0xff), "garbage"},
-		{"metadata with a byte too many", body(version(requests(topic)[1], 9), trailing), "garbage"},
-		{"metadata cut", body(version(requests(topic)[1], 4), short), "garbage"},
-		{"metadata with four billion tags", body(version(requests(topic)[1], 12), bomb), "garbage"},
+		{"metadata with a byte too many", body(version(request[*kmsg.MetadataRequest](topic), 9), trailing), "garbage"},
+		{"metadata cut", body(version(request[*kmsg.MetadataRequest](topic), 4), short), "garbage"},
+		{"metadata with four billion tags", body(version(request[*kmsg.MetadataRequest](topic), 12), bomb), "garbage"},
 		{"produce with a byte too many", body(produceTo(9, topic, 0, 1, batch(1, 1, -1, -1, -1)), trailing), "garbage"},
 		{"produce cut", body(produceTo(7, topic, 0, 1, batch(1, 1, -1, -1, -1)), short), "garbage"},
 		{"produce with four billion tags", body(produceTo(12, topic, 0, 1, batch(1, 1, -1, -1, -1)), bomb), "garbage"},
@@ -72,13 +72,13 @@ func TestBadFrames(t *testing.T) {
 			before := s.Snapshot().Closed[x.why]
 			c := dial(t, addr)
 			c.write(good)
-			c.recv(requests(topic)[1], 1)
+			c.recv(request[*kmsg.MetadataRequest](topic), 1)
 			c.write(x.bytes)
 			c.closed()
 			if got := s.Snapshot().Closed[x.why]; got != before+1 {
 				t.Errorf("counted %v", s.Snapshot().Closed)
 			}
-			neighbour.ask(requests(topic)[1])
+			neighbour.ask(request[*kmsg.MetadataRequest](topic))
 		})
 	}
 	if topic.parts[0].Offsets().LogEnd != 0 {
@@ -91,7 +91,7 @@ func TestBadFrames(t *testing.T) {
 func TestTruncated(t *testing.T) {
 	_, n, addr := start(t)
 	topic := n.add("t", 1)
-	md := requests(topic)[1]
+	md := request[*kmsg.MetadataRequest](topic)
 	md.SetVersion(9)
 	first := frame(md, 1)
 	whole := append(bytes.Clone(first), frame(produceTo(9, topic, 0, 1, batch(1, 1, -1, -1, -1)), 2)...)
@@ -117,7 +117,7 @@ func TestHalfClosed(t *testing.T) {
 	topic.parts[0].hold = true
 	c := dial(t, addr)
 	req := produceTo(9, topic, 0, -1, batch(1, 1, -1, -1, -1))
-	md := requests(topic)[1]
+	md := request[*kmsg.MetadataRequest](topic)
 	c.send(req)
 	c.send(md)
 	_ = c.nc.(*net.TCPConn).CloseWrite()
@@ -219,7 +219,7 @@ func TestDeadlines(t *testing.T) {
 	t.Run("replies not read", func(t *testing.T) {
 		inTime(t, cfg, func(t *testing.T, s *Server, n *fakeNode, dial func() net.Conn) {
 			c := dialled(t, dial())
-			c.send(requests(n.add("t", 1))[1])
+			c.send(request[*kmsg.MetadataRequest](n.add("t", 1)))
 			<-time.After(31 * time.Second)
 			synctest.Wait()
 			if s.Snapshot().Closed["replies_not_read"] != 1 {

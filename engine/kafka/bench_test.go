@@ -2,7 +2,10 @@ package kafka
 
 import (
 	"bytes"
+	"net"
 	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"dyno/engine/ids"
 	"dyno/engine/partition"
@@ -133,4 +136,42 @@ func BenchmarkFetch(b *testing.B) {
 		c.wr.close()
 		c.wr.reset(c.wr.bufs)
 	}
+}
+
+// BenchmarkLoopback has a franz-go client produce records of 1 KiB over
+// loopback to a node that answers at once: client and front share the cores.
+func BenchmarkLoopback(b *testing.B) {
+	node := &instant{fakeNode: newFakeNode(b)}
+	node.part.set = partition.Settings{MaxMessageBytes: 1 << 20, CompressionType: "producer"}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	node.addr = l.Addr().(*net.TCPAddr)
+	node.add("benchmark", 8)
+	s, err := Serve(Config{Listener: l, Backend: node})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	cl := client(b, l.Addr().String(), kgo.DefaultProduceTopic("benchmark"), kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.ProducerLinger(0), kgo.MaxBufferedRecords(10_000))
+	value := make([]byte, 1<<10)
+	b.SetBytes(1 << 10)
+	b.ReportAllocs()
+	for b.Loop() {
+		cl.Produce(b.Context(), &kgo.Record{Value: value}, func(_ *kgo.Record, err error) {
+			if err != nil {
+				b.Error(err)
+			}
+		})
+	}
+	if err := cl.Flush(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	st := s.Snapshot()
+	b.ReportMetric(float64(b.N)/float64(max(st.Batches, 1)), "records/batch")
+	b.ReportMetric(float64(st.Reads)/float64(max(st.Requests["Produce"], 1)), "reads/request")
+	b.ReportMetric(float64(st.Writes)/float64(max(st.Requests["Produce"], 1)), "writes/request")
+	b.ReportMetric(100*float64(st.BytesMoved)/float64(max(st.BytesIn, 1)), "%moved")
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime/pprof"
 	"sync/atomic"
 	"time"
 )
@@ -97,6 +98,7 @@ func (c *conn) stopReading() {
 // read is the reader goroutine.
 func (c *conn) read() {
 	defer c.srv.wg.Done()
+	pprof.SetGoroutineLabels(pprof.WithLabels(c.ctx, pprof.Labels("dyno", "kafka reader")))
 	defer func() {
 		close(c.eof)
 		c.ring.close()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"dyno/engine/partition"
 )
@@ -149,7 +150,7 @@ func TestBrokerLimit(t *testing.T) {
 
 func TestConnectionLimit(t *testing.T) {
 	s, n, addr := start(t, func(c *Config) { c.ConnectionsMax = 2 })
-	md := requests(n.add("t", 1))[1]
+	md := request[*kmsg.MetadataRequest](n.add("t", 1))
 	a, b := dial(t, addr), dial(t, addr)
 	a.ask(md)
 	b.ask(md)

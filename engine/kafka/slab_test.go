@@ -78,10 +78,10 @@ func TestSlabCopies(t *testing.T) {
 	for _, x := range []struct {
 		frame int
 		most  float64
-	}{{1 << 10, 0.01}, {16 << 10, 0.08}, {100 << 10, 0.40}, {300 << 10, 0.06}, {1 << 20, 0.02}, {8 << 20, 0.35}} {
+	}{{1 << 10, 0.01}, {16 << 10, 0.08}, {100 << 10, 0.20}, {300 << 10, 0.06}, {1 << 20, 0.02}, {8 << 20, 0.05}} {
 		f := make([]byte, 4+x.frame)
 		binary.BigEndian.PutUint32(f, uint32(x.frame))
-		stream := bytes.Repeat(f, max(8, (8<<20)/x.frame))
+		stream := bytes.Repeat(f, max(12, (8<<20)/x.frame))
 		s := slab{size: slabBytesMin, max: 256 << 10}
 		for off := 0; off < len(stream); {
 			for {

@@ -41,19 +41,31 @@ func twins(t *testing.T) [2]twin {
 // neither zstd before version 7 nor more than one batch.
 func TestLikeKfake(t *testing.T) {
 	both := twins(t)
-	gone := func(x twin) *fakeTopic { return &fakeTopic{name: "gone", id: ids.TopicID{1, 2, 3}} }
-	type ask struct {
-		name string
-		req  func(x twin) kmsg.Request
+	for _, q := range append(twinProduces(), twinReads()...) {
+		a, b := both[0].ask(q.req(both[0])), both[1].ask(q.req(both[1]))
+		if got, want := seenBy(a), seenBy(b); got != want {
+			t.Errorf("%s:\n  here  %s\n  kfake %s", q.name, got, want)
+		}
 	}
-	var asks []ask
+}
+
+// ask is one request of the comparison.
+type ask struct {
+	name string
+	req  func(x twin) kmsg.Request
+}
+
+// noTopic is a topic neither twin has.
+var noTopic = &fakeTopic{name: "gone", id: ids.TopicID{1, 2, 3}}
+
+func twinProduces() (asks []ask) {
 	add := func(name string, f func(x twin) kmsg.Request) { asks = append(asks, ask{name, f}) }
 	for v := int16(3); v <= 13; v++ {
 		add(fmt.Sprintf("produce v%d", v), func(x twin) kmsg.Request {
 			return produceTo(v, x.topic, 0, -1, batch(3, 20, -1, -1, -1))
 		})
 		add(fmt.Sprintf("produce v%d unknown topic", v), func(x twin) kmsg.Request {
-			return produceTo(v, gone(x), 0, -1, batch(1, 20, -1, -1, -1))
+			return produceTo(v, noTopic, 0, -1, batch(1, 20, -1, -1, -1))
 		})
 		add(fmt.Sprintf("produce v%d unknown partition", v), func(x twin) kmsg.Request {
 			return produceTo(v, x.topic, 9, 1, batch(1, 20, -1, -1, -1))
@@ -77,6 +89,11 @@ func TestLikeKfake(t *testing.T) {
 			return produceTo(9, x.topic, 1, -1, batch(b[0], 5, 4000, int16(b[1]), int32(b[2])))
 		})
 	}
+	return asks
+}
+
+func twinReads() (asks []ask) {
+	add := func(name string, f func(x twin) kmsg.Request) { asks = append(asks, ask{name, f}) }
 	for v := int16(4); v <= 18; v++ {
 		for _, offset := range []int64{0, 3, 33, 34, -1} {
 			add(fmt.Sprintf("fetch v%d from %d", v, offset), func(x twin) kmsg.Request {
@@ -85,12 +102,12 @@ func TestLikeKfake(t *testing.T) {
 				return r
 			})
 		}
-		add(fmt.Sprintf("fetch v%d unknown", v), func(x twin) kmsg.Request { return fetchFrom(v, gone(x), 0, 0) })
+		add(fmt.Sprintf("fetch v%d unknown", v), func(x twin) kmsg.Request { return fetchFrom(v, noTopic, 0, 0) })
 	}
 	for v := int16(1); v <= 10; v++ {
 		for _, ts := range []int64{timeLatest, timeEarliest, 0, 1 << 60} {
 			add(fmt.Sprintf("list offsets v%d at %d", v, ts), func(x twin) kmsg.Request {
-				r := requests(x.topic)[0].(*kmsg.ListOffsetsRequest)
+				r := request[*kmsg.ListOffsetsRequest](x.topic)
 				r.Version, r.Topics[0].Partitions[0].Timestamp = v, ts
 				return r
 			})
@@ -99,18 +116,13 @@ func TestLikeKfake(t *testing.T) {
 	for v := int16(0); v <= 13; v++ {
 		for _, name := range []string{"t", "nobody"} {
 			add(fmt.Sprintf("metadata v%d of %q", v, name), func(x twin) kmsg.Request {
-				r := requests(&fakeTopic{name: name})[1].(*kmsg.MetadataRequest)
+				r := request[*kmsg.MetadataRequest](&fakeTopic{name: name})
 				r.Version, r.AllowAutoTopicCreation = v, false
 				return r
 			})
 		}
 	}
-	for _, q := range asks {
-		a, b := both[0].ask(q.req(both[0])), both[1].ask(q.req(both[1]))
-		if got, want := seenBy(a), seenBy(b); got != want {
-			t.Errorf("%s:\n  here  %s\n  kfake %s", q.name, got, want)
-		}
-	}
+	return asks
 }
 
 // seenBy is what a client sees in a reply, without what must differ between two

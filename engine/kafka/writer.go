@@ -3,6 +3,7 @@ package kafka
 import (
 	"bufio"
 	"net"
+	"runtime/pprof"
 	"time"
 )
 
@@ -15,6 +16,7 @@ const flushBytes = 256 << 10
 // when it goes to sleep.
 func (c *conn) write() {
 	defer c.srv.wg.Done()
+	pprof.SetGoroutineLabels(pprof.WithLabels(c.ctx, pprof.Labels("dyno", "kafka writer")))
 	defer c.leave()
 	for {
 		e, ok, done := c.ring.first()
