@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	"github.com/hashicorp/raft-wal/fs"
+	"github.com/hashicorp/raft-wal/metadb"
 	"github.com/hashicorp/raft-wal/segment"
 	"github.com/hashicorp/raft-wal/types"
 )
@@ -33,7 +34,7 @@ var raftWAL = cell.System{
 		}
 		l := &raftWALLog{next: 1}
 		var err error
-		l.wal, err = openRaftWAL(dir, &l.syncs)
+		l.opened, err = openRaftWAL(dir, &l.syncs)
 		return l, err
 	},
 	ReadBack: readRaftWAL,
@@ -41,14 +42,28 @@ var raftWAL = cell.System{
 
 func raftWALDir(dir string) string { return filepath.Join(dir, "raftwal") }
 
-func openRaftWAL(dir string, syncs *atomic.Int64) (*wal.WAL, error) {
-	disk := &countingFS{VFS: fs.New(), syncs: syncs}
-	return wal.Open(raftWALDir(dir), wal.WithLogger(hclog.NewNullLogger()),
-		wal.WithSegmentFiler(segment.NewFiler(raftWALDir(dir), disk)))
+// opened is a raft-wal with its meta store, whose Close v0.4.0 forgets: the file
+// would stay locked against the reader.
+type opened struct {
+	*wal.WAL
+	meta *metadb.BoltMetaDB
 }
 
+func openRaftWAL(dir string, syncs *atomic.Int64) (opened, error) {
+	disk := &countingFS{VFS: fs.New(), syncs: syncs}
+	meta := &metadb.BoltMetaDB{}
+	w, err := wal.Open(raftWALDir(dir), wal.WithLogger(hclog.NewNullLogger()), wal.WithMetaStore(meta),
+		wal.WithSegmentFiler(segment.NewFiler(raftWALDir(dir), disk)))
+	if err != nil {
+		return opened{}, errors.Join(err, meta.Close())
+	}
+	return opened{w, meta}, nil
+}
+
+func (o opened) Close() error { return errors.Join(o.WAL.Close(), o.meta.Close()) }
+
 type raftWALLog struct {
-	wal   *wal.WAL
+	opened
 	syncs atomic.Int64
 	mu    sync.Mutex // logs must be stored in the order of their indexes
 	next  uint64     // guarded by mu
@@ -63,7 +78,7 @@ func (l *raftWALLog) Append(_ int, records [][]byte) error {
 		logs[i] = raft.Log{Index: l.next + uint64(i), Term: 1, Type: raft.LogCommand, Data: r}
 		stored[i] = &logs[i]
 	}
-	if err := l.wal.StoreLogs(stored); err != nil {
+	if err := l.StoreLogs(stored); err != nil {
 		return err
 	}
 	l.next += uint64(len(records))
@@ -72,7 +87,6 @@ func (l *raftWALLog) Append(_ int, records [][]byte) error {
 
 func (l *raftWALLog) Syncs() int64  { return l.syncs.Load() }
 func (l *raftWALLog) Phase() string { return cell.Fallocate }
-func (l *raftWALLog) Close() error  { return l.wal.Close() }
 
 func readRaftWAL(dir string, _ int, yield func(int, []byte) error) (err error) {
 	w, err := openRaftWAL(dir, new(atomic.Int64))
