@@ -45,6 +45,7 @@ func readLog(t *testing.T, raw []byte) map[string]*hdr.Histogram {
 
 // TestWriteDir: what a run writes reads back as what it measured.
 func TestWriteDir(t *testing.T) {
+	t.Parallel()
 	cfg := small(fake(t))
 	cfg.Rate, cfg.Consumers, cfg.Duration = 3_000, 1, 1200*time.Millisecond
 	r := mustRun(t, cfg)

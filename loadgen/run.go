@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
+const readStallMin = 10 * time.Second
+
 // session is one Run in progress.
 type session struct {
 	cfg        Config
@@ -222,14 +224,15 @@ func (s *session) verify(ctx context.Context) (*Verification, error) {
 	for _, p := range s.load.producers {
 		a.ledgers = append(a.ledgers, p.ledger)
 	}
-	// Reading must go on somehow: a stretch of DrainTimeout without a record is the end of it.
+	// Reading must go on somehow: a stretch of DrainTimeout, but at least readStallMin, without a record is the end of it.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stall := time.AfterFunc(s.cfg.DrainTimeout, func() { cancel(fmt.Errorf("nothing read for %v", s.cfg.DrainTimeout)) })
+	patience := max(s.cfg.DrainTimeout, readStallMin)
+	stall := time.AfterFunc(patience, func() { cancel(fmt.Errorf("nothing read for %v", patience)) })
 	defer stall.Stop()
 	total, begun, told := span(s.first, s.final), time.Now(), time.Now()
 	return verify(ctx, &s.cfg, s.security, a, s.first, s.final, func(read int64) {
-		stall.Reset(s.cfg.DrainTimeout)
+		stall.Reset(patience)
 		if s.cfg.Progress != nil && time.Since(told) > time.Second {
 			told = time.Now()
 			s.cfg.Progress(Progress{Phase: "verify", Elapsed: time.Since(begun), Sent: total, Acked: read})

@@ -58,6 +58,7 @@ func certificate(t *testing.T) (certFile, keyFile string) {
 // TestSecurity runs against a fake cluster that wants mutual TLS and SASL, by each mechanism; a wrong password is one clear line
 // without the password in it.
 func TestSecurity(t *testing.T) {
+	t.Parallel()
 	cert, key := certificate(t)
 	pair, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {

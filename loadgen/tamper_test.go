@@ -75,6 +75,7 @@ func tamperOnce(t *testing.T, c *kfake.Cluster, edit func([]kmsg.Record) []kmsg.
 // TestInjectedFaultsAreCaught: one record dropped, stored twice, swapped with its neighbour or damaged by the broker is found by
 // the verification, under its own name and nothing else's, and fails the run at acks=all; at acks=1 corruption alone does.
 func TestInjectedFaultsAreCaught(t *testing.T) {
+	t.Parallel()
 	for _, f := range []struct {
 		name string
 		edit func([]kmsg.Record) []kmsg.Record
@@ -115,6 +116,7 @@ func TestInjectedFaultsAreCaught(t *testing.T) {
 // TestRetriesAtAcks1AreCounted: a request that is stored and answered REQUEST_TIMED_OUT is retried; without idempotence that is a
 // duplicate, which is counted and no violation. With idempotence the same fault duplicates nothing.
 func TestRetriesAtAcks1AreCounted(t *testing.T) {
+	t.Parallel()
 	for _, acks := range []Acks{AcksAll, AcksLeader} {
 		c := fake(t)
 		c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: 2})
@@ -130,6 +132,7 @@ func TestRetriesAtAcks1AreCounted(t *testing.T) {
 // TestUnknownFate: a broker that stores requests and stops answering leaves records whose fate nobody knows; present or absent,
 // they are no violation, and the run ends when the drain does.
 func TestUnknownFate(t *testing.T) {
+	t.Parallel()
 	for _, stored := range []bool{true, false} {
 		c := fake(t)
 		n := 0

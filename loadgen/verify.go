@@ -130,6 +130,9 @@ func verify(ctx context.Context, cfg *Config, security []kgo.Opt, a *auditor, fr
 	for read := int64(0); left > 0; progress(read) {
 		fetches := cl.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				err = cause
+			}
 			return nil, fmt.Errorf("%w: %d partitions unfinished, next offsets %v of %v: %w", ErrIncomplete, left, next, ends, err)
 		}
 		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
