@@ -11,6 +11,7 @@ import (
 	"dyno/engine/ids"
 	"dyno/engine/kafka"
 	"dyno/engine/metadata"
+	"dyno/engine/multiraft"
 	"dyno/engine/replica"
 )
 
@@ -169,7 +170,7 @@ func (n *Node) change(ctx context.Context, r metadata.Record) (metadata.Result, 
 		return metadata.Result{}, mapMeta(err)
 	}
 	if err := n.metaGroup.Propose(&p.Proposal); err != nil {
-		return metadata.Result{}, err
+		return metadata.Result{}, mapMeta(err)
 	}
 	res, err := p.Wait(ctx)
 	if err != nil && ctx.Err() != nil {
@@ -189,6 +190,8 @@ var metaErrors = []struct{ from, to error }{
 	{metadata.ErrInvalidReplicas, kafka.ErrInvalidReplicas},
 	{metadata.ErrInvalidConfig, kafka.ErrInvalidConfig},
 	{metadata.ErrTooLarge, kafka.ErrInvalidRequest},
+	{metadata.ErrInvalidOps, kafka.ErrInvalidRequest},
+	{multiraft.ErrTooLarge, kafka.ErrPolicy},
 	{metadata.ErrInvalidRecord, kafka.ErrInvalidRequest},
 	{metadata.ErrTooMany, kafka.ErrPolicy},
 	{metadata.ErrUnknownBroker, kafka.ErrUnknownBroker},

@@ -113,6 +113,7 @@ func (b *bed) client(opts ...kgo.Opt) *kgo.Client {
 		kgo.RetryBackoffFn(func(int) time.Duration { return 5 * time.Millisecond }),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.FetchMaxWait(time.Second),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), // so that a test knows its sizes
 	}, opts...)...)
 	if err != nil {
 		b.t.Fatal(err)

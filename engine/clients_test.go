@@ -417,3 +417,16 @@ func TestClientBadProduce(t *testing.T) {
 		t.Errorf("refused batches moved the end to %d", end)
 	}
 }
+
+// A batch that no segment of the log can hold is refused; it must not end the
+// log.
+func TestClientBatchAboveSegment(t *testing.T) {
+	b := newBed(t, smallLog)
+	b.topic("above", 1)
+	cl := b.client(byName())
+	wantCode(t, "a batch above the log's segments", b.rawProduce(cl, "above", 0, testBatch(1, 100_000)).ErrorCode, kerr.MessageTooLarge)
+	wantCode(t, "a batch that fits", b.rawProduce(cl, "above", 0, testBatch(2, 50_000)).ErrorCode, nil)
+	if err := b.node.Err(); err != nil {
+		t.Error(err)
+	}
+}

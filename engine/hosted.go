@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -35,7 +36,11 @@ func (h *hosted) Append(a *partition.Append) error {
 	if a.Wait == replica.WaitCommit && h.Settings().MinInsyncReplicas > h.inSync() {
 		return fmt.Errorf("%w: %d in sync, min.insync.replicas is %d", partition.ErrNotEnoughReplicas, h.inSync(), h.Settings().MinInsyncReplicas)
 	}
-	return h.group.Propose(a.Bind())
+	err := h.group.Propose(a.Bind())
+	if errors.Is(err, multiraft.ErrTooLarge) {
+		err = fmt.Errorf("%w: %w", partition.ErrBatchTooLarge, err)
+	}
+	return err
 }
 
 // inSync is how many replicas hold what the leader holds. A partition of a

@@ -141,10 +141,15 @@ func repairHint(err error, dir string) error {
 	return err
 }
 
+// entryBytesMax bounds one record batch, whatever max.message.bytes says.
+const entryBytesMax = 32 << 20
+
 func (n *Node) openRaft() error {
 	m, err := multiraft.New(multiraft.Config{
 		Node: n.identity.NodeID, Log: n.log, Listener: n.notices, TailBytes: n.cfg.WAL.TailBytes,
-		NowMS: func() int64 { return n.cfg.Now().UnixMilli() },
+		// An entry that no segment can hold would end the log.
+		EntryBytesMax: int(min(entryBytesMax, n.log.RecordBytesMax())),
+		NowMS:         func() int64 { return n.cfg.Now().UnixMilli() },
 	})
 	if err != nil {
 		return fmt.Errorf("start consensus: %w", err)
@@ -163,6 +168,8 @@ func (n *Node) watchFailure() {
 	select {
 	case <-n.log.Failed():
 		n.fail(n.log.Err())
+	case <-n.raft.Failed(): // the log refused what it must take: all groups stand
+		n.fail(n.raft.Failure())
 	case <-n.closing:
 	}
 }
