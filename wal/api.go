@@ -94,6 +94,9 @@ type Options struct {
 	QueueBytesMax int64
 	// WriteBytesMax bounds one pwritev + fdatasync: 4 MiB.
 	WriteBytesMax int64
+	// Buffered writes through the page cache, payloads from the caller's own
+	// memory; otherwise frames are copied together and written past it.
+	Buffered bool
 	// ReadOnly opens the log as it is: no lock is taken, nothing is changed, no
 	// goroutine started; every change fails with ErrReadOnly.
 	ReadOnly bool

@@ -1,6 +1,11 @@
 package wal
 
-import "time"
+import (
+	"fmt"
+	"time"
+
+	"dyno/wal/vfs"
+)
 
 // flusher is the log's writer: one goroutine, which owns every field here and
 // is the only one that changes the index and the list of segments.
@@ -35,7 +40,7 @@ type flusher struct {
 
 	// The frame being laid, at pos.
 	bytes int64    // its size so far, the flush header included; 0: no frame
-	arena []byte   // headers, small payloads, padding; fixed capacity
+	arena []byte   // what is copied: headers, payloads, padding; see newFlusher
 	lent  int      // arena[:lent] is in iov already
 	iov   [][]byte // the frame's pieces in order, the flush header first
 	sync  bool     // someone in it asked for a sync
@@ -46,6 +51,10 @@ type flusher struct {
 
 	vote  [voteBytes]byte // scratch of lay
 	stall *time.Timer     // tells of a sync that hangs
+
+	// page is what the last page of seg holds before pos: a direct write begins
+	// at a page, so it writes these bytes again, unchanged. Empty when buffered.
+	page []byte
 }
 
 // placed is a record that is written when its frame is.
@@ -59,17 +68,16 @@ type ack struct {
 	err error
 }
 
-// zeroPage pads a frame to the end of its last page. A page that is written
-// whole needs not be read from the disk first, which matters when a recycled
-// segment has left the page cache.
 var zeroPage [pageBytes]byte
 
 // stallAfter is how long a sync may take before the caller is told.
 const stallAfter = time.Second
 
+// newFlusher makes the arena: a frame of WriteBytesMax with the page it begins
+// in and the page it ends in, aligned for a direct write.
 func newFlusher(l *Log) *flusher {
-	n := min(l.opts.WriteBytesMax, l.opts.SegmentBytes) + 2*pageBytes
-	return &flusher{l: l, arena: make([]byte, 0, n)}
+	n := min(l.opts.WriteBytesMax, l.opts.SegmentBytes) + 4*pageBytes
+	return &flusher{l: l, arena: vfs.Aligned(int(n))[:0], page: make([]byte, 0, pageBytes)}
 }
 
 // run is the flusher's goroutine.
@@ -139,11 +147,7 @@ func (w *flusher) write(flags uint32) error {
 	}
 	f.put(w.iov[0], w.seg.segKey, w.pos)
 	end := w.pos + w.bytes
-	if pad := min((pageBytes-end%pageBytes)%pageBytes, w.seg.size-end); pad > 0 {
-		w.iov = append(w.iov, zeroPage[:pad])
-	}
-	n, err := w.seg.file.Writev(w.iov, w.pos)
-	clear(w.iov)
+	n, err := w.toDisk(end)
 	if err != nil {
 		return w.l.fail("write", err)
 	}
@@ -155,6 +159,66 @@ func (w *flusher) write(flags uint32) error {
 	c.payloadBytes.Add(w.data)
 	c.records.Add(int64(len(w.put)))
 	w.data = 0
+	return nil
+}
+
+// toDisk writes the frame's pieces, up to end and zeros to the end of that page:
+// a page that is written whole needs not be read from the disk first, which
+// matters when a recycled segment has left the page cache. It returns the bytes
+// written.
+func (w *flusher) toDisk(end int64) (n int64, err error) {
+	pad := (pageBytes - end%pageBytes) % pageBytes // segments are whole pages
+	if w.l.opts.Buffered || len(w.iov) > 1 {
+		if pad > 0 {
+			w.iov = append(w.iov, zeroPage[:pad])
+		}
+		n, err = w.seg.file.Writev(w.iov, w.pos)
+	} else {
+		clear(w.take(int(pad)))
+		var c int
+		c, err = w.seg.file.WriteDirect(w.arena, w.pos-int64(len(w.page)))
+		n = int64(c)
+	}
+	w.keepPage(end)
+	clear(w.iov)
+	return n, err
+}
+
+// keepPage takes the bytes of the page that the log now ends in from the pieces
+// just written.
+func (w *flusher) keepPage(end int64) {
+	if w.l.opts.Buffered {
+		return
+	}
+	need := end % pageBytes
+	if end-need < w.pos { // still the page the frame began in
+		need = end - w.pos
+	} else {
+		w.page = w.page[:0]
+	}
+	at := len(w.page)
+	w.page = w.page[:at+int(need)]
+	into, ahead := w.page[at:], end-w.pos // ahead: frame bytes from this piece on
+	for _, piece := range w.iov {
+		piece = piece[:min(int64(len(piece)), ahead)]
+		if skip := ahead - int64(len(into)); skip < int64(len(piece)) {
+			into = into[copy(into, piece[skip:]):]
+		}
+		ahead -= int64(len(piece))
+	}
+}
+
+// loadPage reads what keepPage would have kept, for a log that goes on in a
+// segment of an earlier life.
+func (w *flusher) loadPage() error {
+	if w.l.opts.Buffered {
+		return nil
+	}
+	n := w.pos % pageBytes
+	w.page = w.page[:n]
+	if _, err := w.seg.file.ReadAt(w.page, w.pos-n); err != nil {
+		return fmt.Errorf("read the last page of %s: %w", w.seg.name, err)
+	}
 	return nil
 }
 

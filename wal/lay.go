@@ -162,7 +162,7 @@ func (w *flusher) lay(h *head, data []byte, vote uint64, reserve bool) error {
 	h.size = uint32(n)
 	pos, total := w.pos+w.bytes, recordBytes(n)
 	h.put(w.take(headBytes), w.seg.segKey, pos)
-	if n <= copyBytesMax {
+	if w.copies(total) {
 		copy(w.take(n), data)
 	} else {
 		w.lend()
@@ -174,6 +174,16 @@ func (w *flusher) lay(h *head, data []byte, vote uint64, reserve bool) error {
 	w.put = append(w.put, placed{w.stream(h.stream), change{kind: h.kind, index: h.index, term: h.term, vote: vote,
 		at: entryPos{at: uint32(pos / alignBytes), size: h.size}}})
 	return nil
+}
+
+// copies says whether a payload is copied beside its header. A direct write
+// takes one aligned piece of memory, so there all are, but for a record that has
+// a frame of its own because it is larger than a write.
+func (w *flusher) copies(total int64) bool {
+	if w.l.opts.Buffered {
+		return total <= copyBytesMax
+	}
+	return flushBytes+total <= w.l.opts.WriteBytesMax
 }
 
 // open makes sure that a frame is under way that takes a record with n bytes of
@@ -199,7 +209,8 @@ func (w *flusher) open(n int, reserve bool) error {
 
 // begin starts a frame with room for its flush header, which write fills in.
 func (w *flusher) begin() {
-	w.arena, w.lent, w.iov = w.arena[:0], 0, w.iov[:0]
+	w.arena, w.iov = append(w.arena[:0], w.page...), w.iov[:0]
+	w.lent = len(w.arena)
 	w.take(flushBytes)
 	w.bytes = flushBytes
 }
@@ -243,7 +254,7 @@ func (w *flusher) rotate(reserve bool) error {
 	}
 	w.seg = w.next[0]
 	w.next = append(w.next[:0], w.next[1:]...)
-	w.pos, w.onReserve = 0, w.l.pool.empty()
+	w.pos, w.page, w.onReserve = 0, w.page[:0], w.l.pool.empty()
 	if w.oldest == 0 {
 		w.oldest = w.seg.seq
 	}

@@ -12,8 +12,8 @@ const (
 	segmentBytesMax = 1 << 30 // record positions are kept in 32 bits of 8 bytes, and the scan in memory
 	writeBytesMin   = 64 << 10
 	pageBytes       = 4096
-	// copyBytesMax is the largest payload that is copied beside its header; a
-	// larger one goes to the disk from the caller's own memory.
+	// copyBytesMax is the largest record that a buffered log copies together; a
+	// larger payload goes to the disk from the caller's own memory.
 	copyBytesMax = 4 << 10
 )
 

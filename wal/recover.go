@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -201,7 +202,7 @@ func (r *recovery) link() error {
 			break
 		}
 		k, ok := slices.BinarySearchFunc(r.all[:i], prev.seq, func(s *segment, seq uint64) int {
-			return int(int64(s.seq) - int64(seq))
+			return cmp.Compare(s.seq, seq)
 		})
 		if !ok {
 			return &DamageError{File: path.Join(r.l.opts.Dir, segmentName(prev.seq)),
@@ -342,7 +343,7 @@ func (r *recovery) settle() error {
 	w.seg, w.pos = t, r.end.end
 	if r.clean() {
 		w.durable, w.confirmed = point{t.seq, w.pos}, true
-		return nil
+		return w.loadPage()
 	}
 	// What was read may be in the page cache only, left there by a process that
 	// was killed. It counts from now on, so it becomes durable first.

@@ -298,6 +298,11 @@ func (x *faultyFile) WriteAt(p []byte, off int64) (int, error) {
 }
 
 func (x *faultyFile) Writev(bufs [][]byte, off int64) (int64, error) {
+	return x.write(bufs, off, func() (int64, error) { return x.inner.Writev(bufs, off) })
+}
+
+// write makes the call, unless the plan has a fault for it.
+func (x *faultyFile) write(bufs [][]byte, off int64, call func() (int64, error)) (int64, error) {
 	var total int64
 	for _, b := range bufs {
 		total += int64(len(b))
@@ -316,7 +321,7 @@ func (x *faultyFile) Writev(bufs [][]byte, off int64) (int64, error) {
 	if fault.Err != nil {
 		return 0, memErr("write", x.name, fault.Err)
 	}
-	return x.inner.Writev(bufs, off)
+	return call()
 }
 
 // cut gives the first n bytes of bufs.

@@ -114,14 +114,16 @@ func (osFS) Free(dir string) (int64, error) {
 // osFile keeps the descriptor beside the os.File: pwritev, fdatasync and
 // fallocate have no method there. The caller does not close a file in use.
 type osFile struct {
-	f  *os.File
-	fd int
+	f      *os.File
+	fd     int
+	direct direct
 }
 
 func (o *osFile) ReadAt(p []byte, off int64) (int, error)  { return o.f.ReadAt(p, off) }
 func (o *osFile) WriteAt(p []byte, off int64) (int, error) { return o.f.WriteAt(p, off) }
 func (o *osFile) Truncate(size int64) error                { return o.f.Truncate(size) }
-func (o *osFile) Close() error                             { return o.f.Close() }
+
+func (o *osFile) Close() error { return errors.Join(o.closeDirect(), o.f.Close()) }
 
 func (o *osFile) Size() (int64, error) {
 	st, err := o.f.Stat()

@@ -48,6 +48,10 @@ type File interface {
 	// platform's iovec limit demands. It does not retain or change bufs. On an
 	// error n says how many bytes went in.
 	Writev(bufs [][]byte, off int64) (n int64, err error)
+	// WriteDirect writes p at off past the page cache where the file system can,
+	// and through it where it cannot; durable after Datasync like any write.
+	// Address (see Aligned), length and off must be multiples of DirectAlign.
+	WriteDirect(p []byte, off int64) (n int, err error)
 	// Datasync makes all bytes written before the call durable: fdatasync(2),
 	// never fsync, and never retried: after an error what was written is lost
 	// or not, and only a new file tells.

@@ -1,0 +1,113 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// DirectAlign is what File.WriteDirect asks of address, offset and length: a
+// multiple of it satisfies every disk.
+const DirectAlign = 4096
+
+// Aligned makes a slice of n bytes, and as much capacity, whose address is a
+// multiple of DirectAlign.
+func Aligned(n int) []byte {
+	b := make([]byte, n+DirectAlign)
+	skip := (DirectAlign - int(uintptr(unsafe.Pointer(&b[0]))%DirectAlign)) % DirectAlign
+	return b[skip : skip+n : skip+n]
+}
+
+const zeroChunkBytes = 1 << 20
+
+var zeroes = sync.OnceValue(func() []byte { return Aligned(zeroChunkBytes) })
+
+// Zeros writes zeros to [off, off+n) of f; both must be multiples of
+// DirectAlign. Like any write it is durable after Datasync. It blocks on I/O.
+func Zeros(f File, off, n int64) error {
+	for end := off + n; off < end; {
+		c, err := f.WriteDirect(zeroes()[:min(zeroChunkBytes, end-off)], off)
+		if err != nil {
+			return err
+		}
+		off += int64(c)
+	}
+	return nil
+}
+
+// misaligned panics where a caller of WriteDirect broke its duty: on a real
+// disk the kernel would refuse only some of these writes.
+func misaligned(p []byte, off int64) {
+	if len(p) > 0 && (uintptr(unsafe.Pointer(&p[0]))%DirectAlign != 0 || len(p)%DirectAlign != 0 || off%DirectAlign != 0) {
+		panic(fmt.Sprintf("BUG: vfs: direct write of %d bytes at %d is not aligned", len(p), off))
+	}
+}
+
+// direct is the second descriptor of an osFile, because O_DIRECT holds for a
+// descriptor as a whole. It is opened by the first WriteDirect.
+type direct struct {
+	once sync.Once
+	fd   int // -1: this file system cannot
+}
+
+func (o *osFile) directFD() int {
+	o.direct.once.Do(func() {
+		fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", o.fd), unix.O_WRONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+		if err != nil {
+			fd = -1
+		}
+		o.direct.fd = fd
+	})
+	return o.direct.fd
+}
+
+func (o *osFile) closeDirect() error {
+	o.direct.once.Do(func() { o.direct.fd = -1 })
+	if o.direct.fd < 0 {
+		return nil
+	}
+	return unix.Close(o.direct.fd)
+}
+
+func (o *osFile) WriteDirect(p []byte, off int64) (int, error) {
+	misaligned(p, off)
+	fd := o.directFD()
+	done := 0
+	for done < len(p) && fd >= 0 {
+		c, err := unix.Pwrite(fd, p[done:], off+int64(done))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EINVAL), err == nil && (c == 0 || c%DirectAlign != 0):
+			fd = -1 // not here, or not in such pieces: through the cache
+		case err != nil:
+			return done, &fs.PathError{Op: "pwrite", Path: o.f.Name(), Err: err}
+		default:
+			done += c
+		}
+	}
+	runtime.KeepAlive(o.f)
+	if done == len(p) {
+		return done, nil
+	}
+	c, err := o.WriteAt(p[done:], off+int64(done))
+	return done + c, err
+}
+
+func (f *memFile) WriteDirect(p []byte, off int64) (int, error) {
+	misaligned(p, off)
+	return f.WriteAt(p, off)
+}
+
+func (x *faultyFile) WriteDirect(p []byte, off int64) (int, error) {
+	misaligned(p, off)
+	n, err := x.write([][]byte{p}, off, func() (int64, error) {
+		n, err := x.inner.WriteDirect(p, off)
+		return int64(n), err
+	})
+	return int(n), err
+}
