@@ -89,6 +89,7 @@ func lives(seed uint64, mut func(wal.Options) wal.Options) error {
 		}
 		o := mut(small(vfs.NewFaulty(m, c.plan), "/data/wal"))
 		o = wal.ConfirmAfter(o, []time.Duration{1, time.Hour}[rng.IntN(2)])
+		o.Buffered = rng.IntN(2) == 0
 		l, err := wal.Open(o)
 		if err == nil && before != nil {
 			if t, err = survived(l, before); err != nil {

@@ -126,8 +126,11 @@ func (l *Log) check(a *Append) error {
 	return nil
 }
 
+// indexMax keeps arithmetic on indexes far from its end.
+const indexMax = 1 << 62
+
 func (r *Record) valid() error {
-	ok := r.Stream != 0
+	ok := r.Stream != 0 && r.Index <= indexMax
 	switch r.Kind {
 	case KindEntry:
 		ok = ok && r.Index > 0

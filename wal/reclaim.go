@@ -180,7 +180,10 @@ func (w *flusher) saveStates(s *segment) error {
 				return err
 			}
 		}
-		if st.boundSeg == s.seq {
+		// A stream that lost all it had, and never had a state or a boundary, is
+		// known by what was cut; the boundary keeps it known.
+		bare := len(st.runs) == 0 && st.stateSeg == 0 && st.boundSeg == 0
+		if st.boundSeg == s.seq || bare {
 			h := head{kind: KindTruncateBefore, stream: id, index: st.first, term: st.prevTerm}
 			if err := w.lay(&h, nil, 0, true); err != nil {
 				return err

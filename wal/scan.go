@@ -145,7 +145,7 @@ const (
 // change reads a record of any kind but kindFlush.
 func (h *head) change(payload []byte, pos int64) (c change, ok bool) {
 	c = change{kind: h.kind, index: h.index, term: h.term, at: entryPos{at: uint32(pos / alignBytes), size: h.size}}
-	ok = h.stream != 0
+	ok = h.stream != 0 && h.index <= indexMax
 	switch h.kind {
 	case KindEntry, kindMoved:
 		ok = ok && h.index > 0
