@@ -185,7 +185,10 @@ func (j *job) talk(ctx context.Context, pid int, in io.Writer, out io.Reader, re
 }
 
 func childError(e cell.Event) error {
-	if e.Code == cell.NoSpace {
+	switch e.Code {
+	case cell.Broken:
+		return fmt.Errorf("%w: %s", ErrViolation, e.Error)
+	case cell.NoSpace:
 		return fmt.Errorf("%w: the disk filled up during the run: %s", ErrNoSpace, e.Error)
 	}
 	return errors.New(e.Error)

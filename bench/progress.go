@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"time"
 )
 
@@ -15,6 +16,7 @@ type reporter struct {
 	started  time.Time
 	total    int           // steps in all
 	done     int           // steps finished
+	timed    int           // of those, the ones this invocation ran
 	spent    time.Duration // in finished steps
 	width    int           // of the line on the terminal now
 	last     time.Time     // when something was told last
@@ -43,7 +45,7 @@ func newReporter(w io.Writer, terminal bool, total int) *reporter {
 func (r *reporter) say(name, phase, text string) {
 	now := time.Now()
 	n := news{Step: r.done + 1, Of: r.total, Name: name, Phase: phase, Text: text,
-		Elapsed: now.Sub(r.started).Seconds(), Left: r.left().Seconds()}
+		Elapsed: math.Round(now.Sub(r.started).Seconds()), Left: math.Round(r.left().Seconds())}
 	if r.terminal {
 		line := fmt.Sprintf("[%d/%d] %s: %s", n.Step, n.Of, name, phase)
 		if text != "" {
@@ -70,15 +72,19 @@ func (r *reporter) say(name, phase, text string) {
 // step counts one finished step and how long it took.
 func (r *reporter) step(took time.Duration) {
 	r.done++
+	r.timed++
 	r.spent += took
 }
 
+// skip counts a step that an earlier invocation has done.
+func (r *reporter) skip() { r.done++ }
+
 // left estimates the time until the end from the mean of the finished steps.
 func (r *reporter) left() time.Duration {
-	if r.done == 0 {
+	if r.timed == 0 {
 		return 0
 	}
-	return r.spent / time.Duration(r.done) * time.Duration(r.total-r.done)
+	return r.spent / time.Duration(r.timed) * time.Duration(r.total-r.done)
 }
 
 // clear takes the line off the terminal, so that a report can follow.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 )
@@ -101,6 +102,9 @@ func (spec *AppendSpec) place(a int, i int64) (stream int, number uint64) {
 }
 
 func (spec *AppendSpec) run(ctx context.Context, sys System, s *Session) (*Result, error) {
+	if err := os.MkdirAll(spec.Dir, 0o755); err != nil {
+		return nil, err
+	}
 	log, err := sys.Open(ctx, spec.Dir, spec.Streams, spec.each()*int64(spec.Appenders*spec.RecordBytes))
 	if err != nil {
 		return nil, fmt.Errorf("open: %w", err)
@@ -123,7 +127,7 @@ func (spec *AppendSpec) run(ctx context.Context, sys System, s *Session) (*Resul
 		return nil, fmt.Errorf("close: %w", err)
 	}
 	if err := spec.verify(sys, res); err != nil {
-		return nil, fmt.Errorf("verify: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrVerify, err)
 	}
 	return res, nil
 }

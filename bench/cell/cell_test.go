@@ -215,6 +215,8 @@ func TestVerifyCatchesEveryKindOfLie(t *testing.T) {
 			t.Errorf("an honest log: %v", err)
 		case name != "" && (err == nil || !strings.Contains(err.Error(), name)):
 			t.Errorf("%s: got %v", name, err)
+		case name != "" && !strings.HasPrefix(err.Error(), Broken):
+			t.Errorf("%s: not told as broken: %v", name, err)
 		}
 	}
 }

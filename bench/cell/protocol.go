@@ -24,7 +24,7 @@ type Event struct {
 	Progress json.RawMessage `json:"progress,omitempty"`
 	Result   json.RawMessage `json:"result,omitempty"`
 	Error    string          `json:"error,omitempty"`
-	Code     string          `json:"code,omitempty"` // NoSpace, or "" for any other error
+	Code     string          `json:"code,omitempty"` // NoSpace, Broken, or "" for any other error
 }
 
 // The kinds of Event.
@@ -35,8 +35,15 @@ const (
 	Error    = "error"
 )
 
-// NoSpace is the code of an error that a full disk caused.
-const NoSpace = "no_space"
+// The codes of Event: an error that a full disk caused, and a log that did not
+// give back what it took.
+const (
+	NoSpace = "no_space"
+	Broken  = "broken"
+)
+
+// ErrVerify means that what was written did not come back whole.
+var ErrVerify = errors.New("what was written did not come back")
 
 // GoLine starts a child that said Ready.
 const GoLine = "go"
@@ -132,8 +139,11 @@ func answer(ctx context.Context, req Request, works map[string]Work, s *Session,
 		err = fmt.Errorf("%w: %w", cause, err)
 	}
 	event := Event{Kind: Error, Error: err.Error()}
-	if errors.Is(err, unix.ENOSPC) {
+	switch {
+	case errors.Is(err, unix.ENOSPC):
 		event.Code = NoSpace
+	case errors.Is(err, ErrVerify) && ctx.Err() == nil:
+		event.Code = Broken
 	}
 	return errors.Join(err, enc.Encode(event))
 }

@@ -53,7 +53,7 @@ func Raw(ctx context.Context, raw json.RawMessage, s *Session) (any, error) {
 		return nil, fmt.Errorf("raw loop: %w", err)
 	}
 	if err := spec.verify(ctx, res); err != nil {
-		return nil, fmt.Errorf("raw loop: verify: %w", err)
+		return nil, fmt.Errorf("raw loop: %w: %w", ErrVerify, err)
 	}
 	return res, nil
 }
@@ -62,6 +62,9 @@ func (spec *RawSpec) path() string { return filepath.Join(spec.Dir, "raw.log") }
 
 // prepare makes the file and the state of its space, all of it durable.
 func (spec *RawSpec) prepare() (*os.File, error) {
+	if err := os.MkdirAll(spec.Dir, 0o755); err != nil {
+		return nil, err
+	}
 	made := filepath.Join(spec.Dir, "old.log")
 	f, err := os.OpenFile(made, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {

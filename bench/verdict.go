@@ -1,0 +1,178 @@
+package bench
+
+import (
+	"fmt"
+	"io"
+	"sort"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"dyno/bench/record"
+	"dyno/bench/stats"
+)
+
+// confidence is what an interval of a ratio should cover, where there are
+// repetitions enough: ten give 97.9 %, three at most 75 %.
+const confidence = 0.95
+
+// settle judges a goal: met or missed when the whole interval lies on one side.
+func settle(run *record.Run, g Goal) record.Target {
+	t := record.Target{Name: g.Name, Measure: g.Measure, Arm: g.Arm, Against: g.Against, AtLeast: g.AtLeast, Result: record.Invalid}
+	ratios := stats.Ratios(pairs(run.Arm(g.Arm), run.Arm(g.Against), g.Measure))
+	if len(ratios) == 0 {
+		return t
+	}
+	iv := stats.MedianInterval(ratios, confidence)
+	t.Ratio, t.Low, t.High, t.Coverage, t.Repetitions = stats.Median(ratios), iv.Low, iv.High, iv.Coverage, len(ratios)
+	switch {
+	case t.Low >= t.AtLeast:
+		t.Result = record.OK
+	case t.High < t.AtLeast:
+		t.Result = record.Failed
+	default:
+		t.Result = record.Unclear
+	}
+	return t
+}
+
+// pairs lines up the values of the repetitions that are good in both arms: the
+// ones of one number ran next to each other.
+func pairs(a, b *record.Arm, measure string) (as, bs []float64) {
+	if a == nil || b == nil {
+		return nil, nil
+	}
+	other := map[int]float64{}
+	for _, rep := range b.Repetitions {
+		if v, ok := rep.Values[measure]; ok && rep.Status == record.OK {
+			other[rep.Number] = v
+		}
+	}
+	for _, rep := range a.Repetitions {
+		v, ok := rep.Values[measure]
+		if w, both := other[rep.Number]; ok && both && rep.Status == record.OK {
+			as, bs = append(as, v), append(bs, w)
+		}
+	}
+	return as, bs
+}
+
+// conclude judges all goals of an experiment.
+func conclude(run *record.Run, goals []Goal) record.Verdict {
+	v := record.Verdict{Result: record.OK}
+	count := map[string]int{}
+	for _, g := range goals {
+		t := settle(run, g)
+		count[t.Result]++
+		v.Targets = append(v.Targets, t)
+	}
+	v.Text = fmt.Sprintf("%d of %d targets met, %d missed, %d unclear", count[record.OK], len(goals), count[record.Failed],
+		count[record.Unclear]+count[record.Invalid])
+	switch {
+	case count[record.Failed] > 0:
+		v.Result = record.Failed
+	case count[record.OK] < len(goals):
+		v.Result = record.Unclear
+	}
+	for _, arm := range run.Arms {
+		for _, rep := range arm.Repetitions {
+			if rep.Status == record.Failed {
+				v.Result = record.Failed
+				v.Text = fmt.Sprintf("%s, repetition %d: %s; %s", arm.Name, rep.Number, rep.Problem, v.Text)
+			}
+		}
+	}
+	return v
+}
+
+// publish writes the result, prints it and removes the ledger.
+func (x *experiment) publish(cfg ExperimentConfig) (_ *record.Run, err error) {
+	run := &record.Run{Kind: record.KindExperiment, Question: x.Question, Expectation: x.Expectation, Config: x.Config, Units: x.Units}
+	seeds := map[uint64]bool{}
+	for _, c := range x.Cells {
+		arm := record.Arm{Name: c.Arm, Params: c.Params, Repetitions: x.ledger.arms[c.Arm]}
+		sort.Slice(arm.Repetitions, func(i, j int) bool { return arm.Repetitions[i].Number < arm.Repetitions[j].Number })
+		for _, rep := range arm.Repetitions {
+			if !seeds[rep.Seed] {
+				seeds[rep.Seed] = true
+				run.Seeds = append(run.Seeds, rep.Seed)
+			}
+		}
+		run.Arms = append(run.Arms, arm)
+	}
+	run.Verdict = conclude(run, x.Targets)
+	if x.ledger.resumed > 0 {
+		x.lab.caution(fmt.Sprintf("%d repetitions come from an interrupted invocation on the same machine and commit", x.ledger.resumed))
+	}
+	x.lab.finish(run)
+	name := x.Name
+	if cfg.Quick {
+		name += "-quick"
+		run.Notes = append(run.Notes, "a quick run: sizes and repetitions are too few to conclude anything")
+	}
+	dir, err := record.Create(x.lab.opt.Results, name, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := dir.Seal(run); err != nil {
+		return nil, fmt.Errorf("%w (%v)", err, dir.Abandon())
+	}
+	report, err := WriteReport(dir.Path())
+	if err != nil {
+		return run, err
+	}
+	if err := x.ledger.done(); err != nil {
+		return run, err
+	}
+	x.lab.progress.clear()
+	if err := writeExperiment(x.lab.opt.Out, run); err != nil {
+		return run, err
+	}
+	fmt.Fprintf(x.lab.opt.Out, "\nresult: %s\nreport: %s\n", dir.Path(), report)
+	return run, x.violated(run)
+}
+
+// violated makes an error of a log that did not keep what it took.
+func (x *experiment) violated(run *record.Run) error {
+	for _, arm := range run.Arms {
+		for _, rep := range arm.Repetitions {
+			if rep.Status == record.Failed {
+				return fmt.Errorf("%w: %s, repetition %d: %s", ErrViolation, arm.Name, rep.Number, rep.Problem)
+			}
+		}
+	}
+	return nil
+}
+
+// writeExperiment prints question, expectation, arms and verdict for people.
+func writeExperiment(w io.Writer, run *record.Run) error {
+	fmt.Fprintf(w, "\n%s\nquestion: %s\nexpected: %s\n\n", run.ID, run.Question, run.Expectation)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(t, "arm\tn\tMB/s\tappends/s\tp50 ms\tp99 ms\tsyncs/s\trecords/sync\tdisk B/B\t\n")
+	rows := []row{{"throughput", "", 1, "%.1f"}, {"appends", "", 1, "%.0f"}, {"wait_p50", "", 1e-6, "%.3f"}, {"wait_p99", "", 1e-6, "%.3f"},
+		{"syncs", "", 1, "%.0f"}, {"records_per_sync", "", 1, "%.1f"}, {"disk_bytes", "", 1, "%.2f"}}
+	for _, arm := range run.Arms {
+		fmt.Fprintf(t, "%s\t%d\t", arm.Name, len(arm.Repetitions))
+		for _, r := range rows {
+			vs := arm.Values(r.name)
+			if len(vs) == 0 {
+				fmt.Fprint(t, "-\t")
+				continue
+			}
+			fmt.Fprintf(t, r.form+"\t", r.scale*stats.Median(vs))
+		}
+		fmt.Fprintln(t)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\nmedians; a ratio's interval is that of order statistics over repetitions run next to each other\n")
+	for _, g := range run.Verdict.Targets {
+		fmt.Fprintf(w, "%-8s %s: %.2fx, %.2f to %.2f (%.0f %%), wanted %.2fx\n", strings.ToUpper(g.Result), g.Name, g.Ratio, g.Low, g.High, 100*g.Coverage, g.AtLeast)
+	}
+	for _, note := range run.Notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+	_, err := fmt.Fprintf(w, "%s\n", verdictLine(run))
+	return err
+}

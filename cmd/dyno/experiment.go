@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"dyno/bench"
+
+	"github.com/spf13/cobra"
+)
+
+// newExperimentCommand is `dyno experiment`.
+func newExperimentCommand() *cobra.Command {
+	var cfg bench.ExperimentConfig
+	var opt bench.Options
+	names := bench.Experiments()
+	cmd := &cobra.Command{
+		Use:   "experiment NAME",
+		Short: "Run a stated experiment: arms interleaved, question and expectation written before",
+		Long: fmt.Sprintf(`Run a stated experiment and write its result. There is: %s.
+Arms run interleaved, each repetition in fresh processes and a fresh directory; everything written is read back and compared.
+After an interruption the same command goes on where it stopped. A missed target is an answer: the exit code stays 0.
+Exit codes: 0 ran, 1 a log did not give back what it took, 64 usage, 69 could not run.`, strings.Join(names, ", ")),
+		Example:   "  dyno experiment fsync --quick\n  dyno experiment fsync --only peers\n  dyno experiment fsync --record",
+		ValidArgs: names,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError("name one experiment: %s", strings.Join(names, ", "))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := labOptions(cmd, &opt); err != nil {
+				return err
+			}
+			if cfg.Peers == "" {
+				cfg.Peers = filepath.Join(filepath.Dir(opt.Child[0]), "dyno-peers")
+			}
+			if cfg.Quick && opt.Record {
+				return usageError("--quick concludes nothing, so it cannot be recorded: leave out one of --quick and --record")
+			}
+			_, err := bench.RunExperiment(cmd.Context(), args[0], opt, cfg)
+			return labError(err)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.BoolVar(&cfg.Quick, "quick", false, "tiny sizes, few repetitions, no waiting for quiet: to see that it runs")
+	f.StringSliceVar(&cfg.Only, "only", nil, "families of arms to run, such as peers,commit (default all)")
+	f.StringVar(&cfg.Peers, "peers", "", "the dyno-peers program (default beside dyno)")
+	f.Uint64Var(&cfg.Seed, "seed", 1, "of the order and of the payloads")
+	addLabFlags(cmd, &opt)
+	return cmd
+}
