@@ -55,7 +55,8 @@ func TestBottleneck(t *testing.T) {
 		{"open, disk busy", evidence{openLoop: true, rate: 100, sent: 1000, lag: blocked, ioShare: 0.9}, BottleneckDisk, "disk"},
 		{"open, on time with a busy disk", evidence{openLoop: true, rate: 100, sent: 1000, ioShare: 0.9}, BottleneckNone, ""},
 		{"closed", evidence{closedLoop: true, rate: 100, capacity: 1000, ioShare: 0.9}, BottleneckNone, ""},
-		{"closed, fast", evidence{closedLoop: true, rate: 600, capacity: 1000, ioShare: -1}, BottleneckGenerator, "null sink"},
+		{"closed, half of it the client's", evidence{closedLoop: true, rate: 600, capacity: 1000, ioShare: -1}, BottleneckNone, ""},
+		{"closed, all of it the client's", evidence{closedLoop: true, rate: 901, capacity: 1000, ioShare: -1}, BottleneckGenerator, "null sink"},
 		{"saturating", evidence{rate: 100, capacity: 1000, ioShare: 0.1}, BottleneckCluster, "saturating"},
 		{"saturating, disk full", evidence{rate: 100, capacity: 1000, storageErrors: true, ioShare: -1}, BottleneckDisk, "storage"},
 	} {
