@@ -38,6 +38,9 @@ type Cell struct {
 	Jobs        func(dir string, seed uint64) []Task
 }
 
+// paramBlock is the parameter that names an arm's block.
+const paramBlock = "block"
+
 // Task is the work of one process of a cell.
 type Task struct {
 	Peers bool // done by bin/dyno-peers instead of dyno itself

@@ -87,7 +87,7 @@ func (p *fsyncPlan) raw(arm, block, mode string, size, processes, reps int) {
 	total := p.total(size) / int64(processes)
 	p.e.Cells = append(p.e.Cells, Cell{
 		Arm: arm, Block: block, Repetitions: p.reps(reps),
-		Params: map[string]string{"space": mode, "write": sizeName(size), "processes": strconv.Itoa(processes)},
+		Params: map[string]string{paramBlock: block, "space": mode, "write": sizeName(size), "processes": strconv.Itoa(processes)},
 		Jobs: func(dir string, seed uint64) []Task {
 			var tasks []Task
 			for i := range processes {
@@ -104,7 +104,7 @@ func (p *fsyncPlan) append(arm, block string, spec cell.AppendSpec, reps int) {
 	peers := spec.System == sysEtcd || spec.System == sysRaftWAL
 	p.e.Cells = append(p.e.Cells, Cell{
 		Arm: arm, Block: block, Repetitions: p.reps(reps),
-		Params: map[string]string{"system": spec.System, "mode": spec.Mode, "record": sizeName(spec.RecordBytes),
+		Params: map[string]string{paramBlock: block, "system": spec.System, "mode": spec.Mode, "record": sizeName(spec.RecordBytes),
 			"appenders": strconv.Itoa(spec.Appenders), "streams": strconv.Itoa(spec.Streams),
 			"records": strconv.FormatInt(spec.Records, 10)},
 		Jobs: func(dir string, seed uint64) []Task {
@@ -118,7 +118,7 @@ func (p *fsyncPlan) append(arm, block string, spec cell.AppendSpec, reps int) {
 func (p *fsyncPlan) space() {
 	for _, size := range []int{4 * kib, 32 * kib, 64 * kib, 256 * kib, mib} {
 		for _, processes := range []int{1, 3} {
-			block := fmt.Sprintf("space %d %d", size, processes)
+			block := fmt.Sprintf("space-%s-%dp", sizeName(size), processes)
 			for _, mode := range []string{cell.Grow, cell.Fallocate, cell.Zero, cell.Recycled, cell.Direct} {
 				p.raw(fmt.Sprintf("space/%s-%s-%dp", mode, sizeName(size), processes), block, mode, size, processes, plainReps)
 			}
@@ -133,7 +133,7 @@ func (p *fsyncPlan) space() {
 func (p *fsyncPlan) commit() {
 	for _, size := range []int{4 * kib, 16 * kib, 64 * kib, 256 * kib, mib} {
 		name := sizeName(size)
-		block := "commit " + name
+		block := "commit-" + name
 		wal, written, reserved := "commit/wal-"+name, "commit/raw-written-"+name, "commit/raw-fallocated-"+name
 		p.raw(written, block, cell.Zero, size, 1, headlineReps)
 		p.raw(reserved, block, cell.Fallocate, size, 1, headlineReps)
@@ -163,7 +163,7 @@ func (p *fsyncPlan) partitions() {
 	}
 	for _, n := range []int{1, 16, 128, 1024} {
 		for _, arm := range [][2]string{{"one-wal", sysDyno}, {"file-each", sysFiles}} {
-			p.append(fmt.Sprintf("partitions/%s-%d", arm[0], n), fmt.Sprintf("partitions %d", n), cell.AppendSpec{
+			p.append(fmt.Sprintf("partitions/%s-%d", arm[0], n), fmt.Sprintf("partitions-%d", n), cell.AppendSpec{
 				System: arm[1], Mode: cell.Usual, Appenders: peerAppenders, Streams: n, RecordBytes: kib, Records: records}, plainReps)
 		}
 	}
@@ -181,7 +181,7 @@ func (p *fsyncPlan) peers() {
 			if p.cfg.Quick {
 				records = 2 * kib
 			}
-			p.append("peers/"+mode+"-"+system, "peers "+mode, cell.AppendSpec{
+			p.append("peers/"+mode+"-"+system, "peers-"+mode, cell.AppendSpec{
 				System: system, Mode: mode, Appenders: peerAppenders, Streams: 1, RecordBytes: kib, Records: records}, headlineReps)
 		}
 		for _, peer := range []string{sysEtcd, sysRaftWAL} {

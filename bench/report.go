@@ -29,7 +29,9 @@ type page struct {
 	Config   [][2]string
 	Targets  []targetRow
 	Columns  []string
-	Groups   []armGroup
+	Groups   []armGroup // one arm a row; many arms
+	Arms     []string   // one arm a column; few arms
+	Rows     []armRow
 	Charts   []*chart
 	Problems []string
 	Width    int
@@ -107,26 +109,55 @@ func newPage(run *record.Run, dir string) (*page, error) {
 	return p, nil
 }
 
-// table lays out all arms, grouped by the word before the first slash of their
-// names, with a bar for the first measured quantity.
+// columnsMax is how many arms stand side by side; more are rows.
+const columnsMax = 3
+
+// columns lays out few arms side by side, one quantity a row.
+func (p *page) columns(units []record.Unit) {
+	for i := range p.Run.Arms {
+		p.Arms = append(p.Arms, armTitle(p.Run.Arms[i].Name))
+	}
+	for i, u := range units {
+		r := armRow{Name: p.Columns[i]}
+		for j := range p.Run.Arms {
+			r.Cells = append(r.Cells, cellOf(&p.Run.Arms[j], u))
+		}
+		p.Rows = append(p.Rows, r)
+	}
+}
+
+// table lays out all arms, those that were compared with each other together,
+// with a bar for the first measured quantity.
 func (p *page) table() {
 	run := p.Run
 	var units []record.Unit
 	for _, u := range run.Units {
 		if u.Name != "acked" && u.Name != "offered" {
 			units = append(units, u)
-			p.Columns = append(p.Columns, strings.ReplaceAll(u.Name, "_", " ")+", "+showUnit(u.Unit))
+			p.Columns = append(p.Columns, columnName(u))
+		}
+	}
+	for i := range run.Arms {
+		arm := &run.Arms[i]
+		for _, rep := range arm.Repetitions {
+			if rep.Status != record.OK {
+				p.Problems = append(p.Problems, fmt.Sprintf("%s, repetition %d: %s: %s", arm.Name, rep.Number, rep.Status, rep.Problem))
+			}
 		}
 	}
 	if len(units) == 0 {
 		return
 	}
+	if len(run.Arms) <= columnsMax {
+		p.columns(units)
+		return
+	}
 	index := map[string]int{}
 	for i := range run.Arms {
 		arm := &run.Arms[i]
-		title, rest, cut := strings.Cut(arm.Name, "/")
-		if !cut {
-			title, rest = "arms", arm.Name
+		title, rest := arm.Params[paramBlock], arm.Name
+		if _, name, cut := strings.Cut(arm.Name, "/"); cut {
+			rest = name
 		}
 		at, ok := index[title]
 		if !ok {
@@ -135,11 +166,6 @@ func (p *page) table() {
 			p.Groups = append(p.Groups, armGroup{Title: title})
 		}
 		p.Groups[at].Rows = append(p.Groups[at].Rows, newArmRow(arm, rest, units))
-		for _, rep := range arm.Repetitions {
-			if rep.Status != record.OK {
-				p.Problems = append(p.Problems, fmt.Sprintf("%s, repetition %d: %s: %s", arm.Name, rep.Number, rep.Status, rep.Problem))
-			}
-		}
 	}
 	for _, g := range p.Groups {
 		best := 0.0
@@ -157,11 +183,7 @@ func (p *page) table() {
 func newArmRow(arm *record.Arm, name string, units []record.Unit) armRow {
 	r := armRow{Name: name, Count: len(arm.Repetitions)}
 	for i, u := range units {
-		scale := 1.0
-		if u.Unit == "ns" {
-			scale = 1e-6
-		}
-		r.Cells = append(r.Cells, row{u.Name, "", scale, "%.4g"}.cellText(arm))
+		r.Cells = append(r.Cells, cellOf(arm, u))
 		if vs := arm.Values(u.Name); i == 0 && len(vs) > 0 {
 			r.Bar = stats.Median(vs)
 		}
@@ -169,11 +191,44 @@ func newArmRow(arm *record.Arm, name string, units []record.Unit) armRow {
 	return r
 }
 
+// cellOf shows one quantity of one arm; times are in ms.
+func cellOf(arm *record.Arm, u record.Unit) string {
+	r := row{name: u.Name, scale: 1, form: "%.0f"}
+	if u.Unit == "ns" {
+		r.scale = 1e-6
+	}
+	if vs := arm.Values(u.Name); len(vs) > 0 && !counts[u.Name] {
+		r.form = plainForm(r.scale * stats.Median(vs))
+	}
+	return r.cellText(arm)
+}
+
+// plainForm writes about four digits, never an exponent.
+func plainForm(v float64) string {
+	switch {
+	case v >= 1000:
+		return "%.0f"
+	case v >= 100:
+		return "%.1f"
+	case v >= 1:
+		return "%.2f"
+	}
+	return "%.3f"
+}
+
 func showUnit(unit string) string {
 	if unit == "ns" {
 		return "ms"
 	}
 	return unit
+}
+
+func columnName(u record.Unit) string {
+	name := strings.ReplaceAll(u.Name, "_", " ")
+	if u.Unit == u.Name {
+		return name
+	}
+	return name + ", " + showUnit(u.Unit)
 }
 
 func factRows(env *record.Environment) [][2]string {

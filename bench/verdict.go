@@ -106,6 +106,9 @@ func (x *experiment) publish(cfg ExperimentConfig) (_ *record.Run, err error) {
 	}
 	x.lab.finish(run)
 	name := x.Name
+	if len(cfg.Only) > 0 {
+		name += "-part"
+	}
 	if cfg.Quick {
 		name += "-quick"
 		run.Notes = append(run.Notes, "a quick run: sizes and repetitions are too few to conclude anything")

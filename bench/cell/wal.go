@@ -73,31 +73,49 @@ func openWAL(ctx context.Context, streams int, phase string, opts wal.Options) (
 	for i := range l.streams {
 		l.streams[i].next = 1
 	}
-	if err := l.settle(ctx); err != nil {
+	if err := l.settle(ctx, int64(opts.SpareSegments)); err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
 	return l, nil
 }
 
-// settle waits until the log has made all the segments it keeps ready. It is
-// preparation: nothing is measured yet.
-func (l *walLog) settle(ctx context.Context) error {
-	const still = 150 * time.Millisecond // many times what one 8 MiB stretch of zeros takes
-	tick := time.NewTicker(still)
+// settle brings the log to where a running one is: its first segment in use, as
+// many ready behind it as it keeps. The record that takes the first segment lies
+// in a stream of its own, which nobody reads. All of this is preparation.
+func (l *walLog) settle(ctx context.Context, spares int64) error {
+	const (
+		look  = 20 * time.Millisecond
+		still = 100 // looks without a new zero: many times what one stretch of zeros takes
+	)
+	first := make(chan error, 1)
+	err := l.log.Submit(&wal.Append{Sync: true, Done: func(err error) { first <- err },
+		Records: []wal.Record{{Stream: uint64(len(l.streams)) + 1, Kind: wal.KindEntry, Index: 1, Term: 1}}})
+	if err == nil {
+		err = <-first
+	}
+	if err != nil {
+		return err
+	}
+	if spares == 0 {
+		spares = 2 // the default of wal.Options
+	}
+	tick := time.NewTicker(look)
 	defer tick.Stop()
-	zeros := int64(-1)
-	for {
+	for zeros, same := int64(-1), 0; same < still; same++ {
 		s := l.log.Stats()
-		if s.ZeroBytes == zeros && s.SegmentsMade > 0 {
+		if s.SegmentsMade >= spares+2 { // the one in use, the next one, the spares
 			return nil
 		}
-		zeros = s.ZeroBytes
+		if s.ZeroBytes != zeros {
+			zeros, same = s.ZeroBytes, 0
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
 		}
 	}
+	return nil
 }
 
 // Append submits the records as one batch and waits for its Done.

@@ -1,0 +1,255 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"dyno/bench/cell"
+	"dyno/bench/record"
+)
+
+// tinyExperiment has two arms that are compared and one by itself.
+func tinyExperiment(cfg ExperimentConfig) Experiment {
+	p := &fsyncPlan{cfg: cfg, e: Experiment{Name: "tiny", Question: "q", Expectation: "e", Units: cellUnits, Config: map[string]any{"seed": cfg.Seed}}}
+	p.cfg.Quick = true
+	p.raw("a/written", "a", cell.Zero, 4096, 1, headlineReps)
+	p.raw("a/grow", "a", cell.Grow, 4096, 1, headlineReps)
+	p.raw("b/three", "b", cell.Recycled, 4096, 3, plainReps)
+	p.goal("written against grow", "a/written", "a/grow", 1e-6)
+	p.goal("written against grow, absurdly", "a/written", "a/grow", 1e6)
+	for i := range p.e.Cells {
+		c := &p.e.Cells[i]
+		jobs := c.Jobs
+		c.Jobs = func(dir string, seed uint64) []Task {
+			tasks := jobs(dir, seed)
+			for i := range tasks {
+				spec := tasks[i].Spec.(cell.RawSpec)
+				spec.TotalBytes = 64 << 10
+				tasks[i].Spec = spec
+			}
+			return tasks
+		}
+	}
+	return p.e
+}
+
+func withTiny(t *testing.T) {
+	t.Helper()
+	experiments["tiny"] = tinyExperiment
+	t.Cleanup(func() { delete(experiments, "tiny") })
+}
+
+func TestExperimentEndToEnd(t *testing.T) {
+	withTiny(t)
+	opt, _, strays := fakeLab(t, fakeGood)
+	run, err := RunExperiment(t.Context(), "tiny", opt, ExperimentConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := record.Open(filepath.Join(opt.Results, run.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for arm, n := range map[string]int{"a/written": 2, "a/grow": 2, "b/three": 1} {
+		if vs := got.Arm(arm).Values("throughput"); len(vs) != n {
+			t.Errorf("%s: %d good repetitions, want %d", arm, len(vs), n)
+		}
+	}
+	targets := got.Verdict.Targets
+	if len(targets) != 2 || targets[0].Result != record.OK || targets[1].Result != record.Failed || got.Verdict.Result != record.Failed {
+		t.Errorf("verdict %+v", got.Verdict)
+	}
+	for _, file := range []string{"bench.txt", "report.html"} {
+		if _, err := os.Stat(filepath.Join(opt.Results, run.ID, file)); err != nil {
+			t.Error(err)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(opt.Results, ".*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if pids := strays(); len(pids) > 0 {
+		t.Errorf("processes left: %v", pids)
+	}
+}
+
+// An interrupted experiment keeps what it measured and goes on there.
+func TestExperimentResumes(t *testing.T) {
+	withTiny(t)
+	opt, _, strays := fakeLab(t, fakeGood)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	first := opt
+	first.Err = &watchWriter{word: `"step":3`, act: cancel}
+	if _, err := RunExperiment(ctx, "tiny", first, ExperimentConfig{}); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "2 of 5") {
+		t.Fatalf("interrupted: %v", err)
+	}
+	if pids := strays(); len(pids) > 0 {
+		t.Errorf("processes left: %v", pids)
+	}
+	ledgers, _ := filepath.Glob(filepath.Join(opt.Results, ".ledger-*"))
+	if len(ledgers) != 1 {
+		t.Fatalf("ledgers %v", ledgers)
+	}
+	// A crash in the middle of a line must cost that line alone.
+	f, err := os.OpenFile(ledgers[0], os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(`{"arm":"a/gro`); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	run, err := RunExperiment(t.Context(), "tiny", opt, ExperimentConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(strings.Join(run.Notes, "\n"), "2 repetitions come from an interrupted") {
+		t.Errorf("notes %q", run.Notes)
+	}
+	orders := map[int]bool{}
+	for _, arm := range run.Arms {
+		for _, rep := range arm.Repetitions {
+			orders[rep.Order] = true
+		}
+	}
+	if len(orders) != 5 {
+		t.Errorf("%d repetitions of 5: %v", len(orders), orders)
+	}
+	if left, _ := filepath.Glob(filepath.Join(opt.Results, ".*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// Another configuration must not inherit repetitions.
+func TestLedgerOfAnotherRunIsNotMixedIn(t *testing.T) {
+	root := t.TempDir()
+	e := Experiment{Name: "x", Config: map[string]any{"seed": 1}}
+	l, err := openLedger(root, &e, "machine", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.add("arm", record.Repetition{Number: 1, Status: record.OK}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		seed    int
+		machine string
+		has     bool
+	}{"the same": {1, "machine", true}, "another seed": {2, "machine", false}, "another machine": {1, "other", false}} {
+		raw, err := os.ReadFile(filepath.Join(root, ".ledger-x.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Config["seed"] = c.seed
+		l, err := openLedger(root, &e, c.machine, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.has("arm", 1) != c.has {
+			t.Errorf("%s: has %v", name, !c.has)
+		}
+		if err := l.close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, ".ledger-x.jsonl"), raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestOrderInterleavesComparedArms(t *testing.T) {
+	e := fsyncExperiment(ExperimentConfig{Seed: 7})
+	order := e.order(7)
+	if !reflect.DeepEqual(order, e.order(7)) {
+		t.Error("the same seed gave another order")
+	}
+	if reflect.DeepEqual(order, e.order(8)) {
+		t.Error("another seed gave the same order")
+	}
+	seen := map[turn]bool{}
+	for i, at := range order {
+		if seen[at] {
+			t.Fatalf("turn %+v twice", at)
+		}
+		seen[at] = true
+		if i > 0 && order[i-1].number > at.number {
+			t.Fatal("a repetition began before the one before it was over")
+		}
+	}
+	for _, g := range e.Targets {
+		a, b := armAt(t, e, g.Arm), armAt(t, e, g.Against)
+		if e.Cells[a].Block != e.Cells[b].Block || e.Cells[a].Repetitions != headlineReps {
+			t.Errorf("%s: its arms are not interleaved or have too few repetitions", g.Name)
+		}
+	}
+	if len(e.Targets) != 5+4+4 {
+		t.Errorf("%d targets", len(e.Targets))
+	}
+}
+
+func armAt(t *testing.T, e Experiment, arm string) int {
+	t.Helper()
+	i := slices.IndexFunc(e.Cells, func(c Cell) bool { return c.Arm == arm })
+	if i < 0 {
+		t.Fatalf("no arm %s", arm)
+	}
+	return i
+}
+
+func TestSettle(t *testing.T) {
+	run := &record.Run{Arms: []record.Arm{{Name: "a"}, {Name: "b"}, {Name: "c"}}}
+	for i := range 10 {
+		for j, v := range []float64{200 + float64(i), 100, 100 + 30*float64(i)} {
+			run.Arms[j].Repetitions = append(run.Arms[j].Repetitions, record.Repetition{
+				Number: i + 1, Status: record.OK, Values: map[string]float64{"throughput": v}})
+		}
+	}
+	for _, c := range []struct {
+		arm    string
+		least  float64
+		result string
+	}{{"a", 2, record.OK}, {"a", 3, record.Failed}, {"c", 2, record.Unclear}, {"none", 1, record.Invalid}} {
+		got := settle(run, Goal{Arm: c.arm, Against: "b", Measure: "throughput", AtLeast: c.least})
+		if got.Result != c.result {
+			t.Errorf("%s against %v: %+v", c.arm, c.least, got)
+		}
+	}
+	got := settle(run, Goal{Arm: "a", Against: "b", Measure: "throughput", AtLeast: 2})
+	if got.Ratio != 2.045 || got.Low != 2.01 || got.High != 2.08 || got.Repetitions != 10 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestExperimentRefusesNonsense(t *testing.T) {
+	opt, _, _ := fakeLab(t, fakeGood)
+	missing := filepath.Join(t.TempDir(), "dyno-peers")
+	for _, c := range []struct {
+		name, word string
+		cfg        ExperimentConfig
+	}{
+		{"nosuch", "there is fsync", ExperimentConfig{}},
+		{"fsync", "family", ExperimentConfig{Only: []string{"nosuch"}}},
+		{"fsync", "make build-peers", ExperimentConfig{Only: []string{"peers"}, Peers: missing}},
+	} {
+		_, err := RunExperiment(t.Context(), c.name, opt, c.cfg)
+		if !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), c.word) {
+			t.Errorf("%s %+v: %v", c.name, c.cfg, err)
+		}
+	}
+	broken := filepath.Join(t.TempDir(), "peers")
+	if err := os.WriteFile(broken, []byte("#!/bin/sh\necho no\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := RunExperiment(t.Context(), "fsync", opt, ExperimentConfig{Peers: broken}); !errors.Is(err, ErrStart) {
+		t.Errorf("peers that talk nonsense: %v", err)
+	}
+}
