@@ -178,14 +178,13 @@ type boundedReader struct {
 }
 
 func (b *boundedReader) Read(p []byte) (int, error) {
-	if b.left < 0 {
-		return 0, fmt.Errorf("%w: inflates beyond the limit", ErrBatchTooLarge)
-	}
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1]
 	}
 	n, err := b.r.Read(p)
-	b.left -= int64(n)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, fmt.Errorf("%w: inflates beyond the limit", ErrBatchTooLarge)
+	}
 	return n, err
 }
 

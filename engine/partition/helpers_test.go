@@ -84,7 +84,7 @@ type outcome struct{ told int }
 func (o *outcome) Appended(*Append) { o.told++ }
 
 // newAppend wraps a batch as the front does.
-func newAppend(t testing.TB, data []byte) *Append {
+func newAppend(t interface{ Fatalf(string, ...any) }, data []byte) *Append {
 	in, err := ParseBatch(data)
 	if err != nil {
 		t.Fatalf("ParseBatch: %v", err)

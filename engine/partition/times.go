@@ -35,25 +35,44 @@ func (p *Partition) ByTime(ms int64) (TimedOffset, error) {
 func (p *Partition) MaxTime() (TimedOffset, error) {
 	from := p.Offsets().LogStart
 	best := noOffset
+	for {
+		b, err := p.largest(from)
+		if b == nil || err != nil {
+			return best, err
+		}
+		t, err := newest(b, from)
+		if err != nil {
+			return noOffset, err
+		}
+		if t.Offset >= 0 && (best.Offset < 0 || t.TimestampMS > best.TimestampMS) {
+			best = t
+		}
+		if baseOffset(b) >= from {
+			return best, nil
+		}
+		// The log start lies within b, and the timestamp that made it the
+		// largest may lie before: another batch may be it.
+		from = endOffset(b)
+	}
+}
+
+// largest gives the first batch with the largest timestamp among those that end
+// after from; nil if there is none. L1 is asked last, so that what moves there
+// meanwhile is seen at least once.
+func (p *Partition) largest(from ids.Offset) ([]byte, error) {
 	hot, err := p.lookUp(from, func(Cold) ([]byte, error) { return nil, nil },
 		func(x *hotIndex, at hotPos) (hotPos, bool) { return x.byTime(at, x.largest(at)) })
+	if err != nil || p.cold == nil {
+		return hot, err
+	}
+	cold, err := p.cold.MaxTime(from)
 	if err != nil {
-		return noOffset, err
+		return nil, fmt.Errorf("largest timestamp: %w", err)
 	}
-	b := hot
-	if p.cold != nil {
-		cold, err := p.cold.MaxTime(from)
-		if err != nil {
-			return noOffset, fmt.Errorf("largest timestamp: %w", err)
-		}
-		if cold != nil && (hot == nil || readInfo(cold).MaxTimestampMS >= readInfo(hot).MaxTimestampMS) {
-			b = cold
-		}
+	if cold != nil && (hot == nil || readInfo(cold).MaxTimestampMS >= readInfo(hot).MaxTimestampMS) {
+		return cold, nil
 	}
-	if b != nil {
-		best, err = newest(b, from)
-	}
-	return best, err
+	return hot, nil
 }
 
 // lookUp finds one batch at or behind from: in L1 if cold finds one there, else

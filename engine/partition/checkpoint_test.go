@@ -1,0 +1,148 @@
+package partition
+
+import (
+	"bytes"
+	"errors"
+	"hash/crc32"
+	"testing"
+
+	"encoding/binary"
+
+	"dyno/engine/ids"
+	"dyno/engine/replica"
+)
+
+// someState is the state of a log with epochs, producers and a log start.
+func someState(t testing.TB) (*fakeLog, []byte) {
+	l := newFakeLog(t, Config{})
+	l.lead()
+	for i := range int32(7) {
+		l.put(idem(7, 0, i, 1))
+	}
+	l.lead()
+	l.put(idem(8, 2, 0, 3))
+	if err := l.command(ClockCommand(1000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.command(LogStartCommand(2)); err != nil {
+		t.Fatal(err)
+	}
+	l.put(idem(9, 0, 0, 3))
+	return l, l.p.State()
+}
+
+// TestStateTwice restores a state whose entries are applied again only in part:
+// the state taken then still is the one of the entry it had seen.
+func TestStateTwice(t *testing.T) {
+	l, state := someState(t)
+	for n := range len(l.entries) + 1 {
+		p, err := New(Config{State: state})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Apply(l.entries[:n]); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.State(); !bytes.Equal(got, state) {
+			t.Fatalf("after %d entries again:\n%x, want\n%x", n, got, state)
+		}
+		if o := p.Offsets(); o.LogStart > o.HighWatermark || o.LastStable > o.HighWatermark || o.HighWatermark > o.LogEnd {
+			t.Fatalf("after %d entries again: %+v", n, o)
+		}
+	}
+}
+
+func TestStateDamaged(t *testing.T) {
+	_, state := someState(t)
+	for i := range state {
+		b := bytes.Clone(state)
+		b[i] ^= 4
+		if _, err := New(Config{State: b}); !errors.Is(err, ErrCheckpoint) {
+			t.Fatalf("byte %d: %v", i, err)
+		}
+		if _, err := New(Config{State: state[:i]}); i > 0 && !errors.Is(err, ErrCheckpoint) {
+			t.Fatalf("cut to %d: %v", i, err)
+		}
+	}
+}
+
+func FuzzState(f *testing.F) {
+	_, state := someState(f)
+	f.Add(state[:len(state)-4])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		b = binary.BigEndian.AppendUint32(bytes.Clone(b), crc32.Checksum(b, castagnoli))
+		p, err := New(Config{State: b})
+		if err != nil {
+			if !errors.Is(err, ErrCheckpoint) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if got := p.State(); !bytes.Equal(got, b) {
+			t.Fatalf("decodes to\n%x, was\n%x", got, b)
+		}
+		// It must also be usable.
+		data := idem(7, 0, 0, 1).encode()
+		if err := p.Apply([]replica.Entry{{Index: 1, Term: 1, Data: data}, {Index: 2, Term: 9}}); err != nil {
+			t.Fatal(err)
+		}
+		p.EpochEnd(1)
+		p.Housekeep(1<<40, nil)
+	})
+}
+
+func TestConfig(t *testing.T) {
+	for _, c := range []Config{{ProducersMax: -1}, {ProducerExpiryMS: -1}, {ParkedMax: -1}} {
+		if _, err := New(c); err == nil {
+			t.Errorf("%+v accepted", c)
+		}
+	}
+}
+
+// TestMoveRace reads while entries move to L1: every read sees its batches.
+func TestMoveRace(t *testing.T) {
+	l := newFakeLog(t, Config{})
+	l.lead()
+	w := &movingLog{}
+	p, err := New(Config{Cold: w})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Attach(w)
+	for range 400 {
+		l.put(plain(1))
+	}
+	w.entries = l.entries
+	if err := p.Apply(l.entries); err != nil {
+		t.Fatal(err)
+	}
+	errs := make(chan error, 4)
+	for range 4 {
+		go func() {
+			for at := ids.Offset(0); at < 400; at += 3 {
+				res, err := p.Read(ReadArgs{Offset: at, MaxBytes: 500, One: true})
+				if err == nil && (len(res.Batches) == 0 || baseOffset(res.Batches[0]) != at) {
+					err = errors.New("wrong batch")
+				}
+				if err == nil {
+					_, err = p.ByTime(1000)
+				}
+				if err != nil {
+					errs <- err
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	for upTo := ids.LogIndex(1); upTo <= 401; upTo++ {
+		w.cold(upTo)
+		p.Moved(upTo)
+		w.forget(upTo)
+	}
+	for range 4 {
+		if err := <-errs; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
