@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"dyno/engine/ids"
@@ -86,10 +87,12 @@ func (m *mover) reclaim() error {
 		if !ok {
 			return nil
 		}
-		for _, run := range seg.Runs {
-			if err := m.empty(run); err != nil {
-				return fmt.Errorf("empty log segment %d: stream %d: %w", seg.Seq, run.Stream, err)
-			}
+		err := m.emptyAll(&seg)
+		if noRoom(err) && m.squeeze(&seg) == nil {
+			err = nil
+		}
+		if err != nil {
+			return err
 		}
 		if err := m.node.log.Release(seg.Seq); errors.Is(err, wal.ErrLive) {
 			return nil // a stream changed meanwhile: look again
@@ -97,6 +100,38 @@ func (m *mover) reclaim() error {
 			return fmt.Errorf("release log segment %d: %w", seg.Seq, err)
 		}
 		m.segments.Add(1)
+	}
+	return nil
+}
+
+func (m *mover) emptyAll(seg *wal.SegmentInfo) error {
+	for _, run := range seg.Runs {
+		if err := m.empty(run); err != nil {
+			return fmt.Errorf("empty log segment %d: stream %d: %w", seg.Seq, run.Stream, err)
+		}
+	}
+	return nil
+}
+
+func noRoom(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// squeeze rewrites what a segment holds to the log's head when no file can
+// grow: that way a deleted topic gives room on a disk that has none at all. It
+// is refused unless half of the segment is won: the head may be the reserve.
+func (m *mover) squeeze(seg *wal.SegmentInfo) error {
+	live := int64(0)
+	for _, run := range seg.Runs {
+		live += run.Bytes
+	}
+	if live > m.node.cfg.WAL.SegmentBytes/2 {
+		return wal.ErrDiskFull
+	}
+	for _, run := range seg.Runs {
+		if err := m.rewrite(run); err != nil {
+			return err
+		}
 	}
 	return nil
 }
