@@ -99,6 +99,60 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+// racedLog moves everything to L1 within the first reads of the log, which were
+// planned before.
+type racedLog struct {
+	movingLog
+	p    *Partition
+	upTo ids.LogIndex
+}
+
+func (w *racedLog) Read(lo, hi ids.LogIndex, maxBytes int64) ([]replica.Entry, error) {
+	w.cold(w.upTo)
+	w.p.Moved(w.upTo)
+	w.forget(w.upTo)
+	return w.movingLog.Read(lo, hi, maxBytes)
+}
+
+// TestMoveBetween moves entries between the look-up and the read.
+func TestMoveBetween(t *testing.T) {
+	for name, read := range map[string]func(*Partition) (ids.Offset, error){
+		"read": func(p *Partition) (ids.Offset, error) {
+			res, err := p.Read(ReadArgs{Offset: 5, MaxBytes: 1, One: true})
+			if err != nil {
+				return 0, err
+			}
+			return baseOffset(res.Batches[0]), nil
+		},
+		"by time": func(p *Partition) (ids.Offset, error) { at, err := p.ByTime(1005); return at.Offset, err },
+		"max time": func(p *Partition) (ids.Offset, error) {
+			at, err := p.MaxTime()
+			return at.Offset - 4, err
+		},
+	} {
+		l := newFakeLog(t, Config{})
+		l.lead()
+		for i := range int64(10) {
+			s := plain(1)
+			s.recs[0].ms = 1000 + i
+			l.put(s)
+		}
+		w := &racedLog{movingLog: movingLog{entries: l.entries}, upTo: 11}
+		p, err := New(Config{Cold: w})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.p = p
+		p.Attach(w)
+		if err := p.Apply(l.entries); err != nil {
+			t.Fatal(err)
+		}
+		if at, err := read(p); err != nil || at != 5 {
+			t.Errorf("%s: %d, %v", name, at, err)
+		}
+	}
+}
+
 // TestMoveRace reads while entries move to L1: every read sees its batches.
 func TestMoveRace(t *testing.T) {
 	l := newFakeLog(t, Config{})
