@@ -18,18 +18,26 @@ var (
 	crashSeed  = flag.Uint64("wal.seed", 0, "run this seed of TestPowerCut only")
 )
 
-// cutter cuts the power of a memory disk right before its n-th call.
+// cutter cuts the power of a memory disk right before its n-th call, or kills
+// the process that uses it: then nothing that was written is lost, yet.
 type cutter struct {
 	m    *vfs.Mem
 	at   int64
 	seed uint64
+	kill bool
 
 	mu   sync.Mutex
 	left *vfs.Mem // guarded by mu: what the cut left
 }
 
 func (c *cutter) plan(call vfs.Call) vfs.Fault {
-	// Reads and looks change nothing: a cut there is one at the next change.
+	if call.All >= c.at && c.kill {
+		switch call.Op {
+		case vfs.OpRead, vfs.OpOpen, vfs.OpStat, vfs.OpList, vfs.OpLock:
+			return vfs.Fault{} // as on a frozen disk
+		}
+		return vfs.Fault{Err: vfs.ErrPowerCut}
+	}
 	if call.All >= c.at {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -43,6 +51,9 @@ func (c *cutter) plan(call vfs.Call) vfs.Fault {
 func (c *cutter) remains() *vfs.Mem {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.kill {
+		return c.m
+	}
 	if c.left == nil {
 		c.left = c.m.PowerCut(c.seed)
 	}
@@ -84,6 +95,7 @@ func lives(seed uint64, mut func(wal.Options) wal.Options) error {
 	for life := range 4 {
 		c := &cutter{m: m, at: 1 + int64(rng.IntN(400)), seed: rng.Uint64()}
 		clean := rng.IntN(5) == 0
+		c.kill = rng.IntN(4) == 0
 		if clean {
 			c.at = 1 << 40
 		}
@@ -110,7 +122,7 @@ func lives(seed uint64, mut func(wal.Options) wal.Options) error {
 			l.Close()
 			return fmt.Errorf("life %d: %w", life, err)
 		}
-		if !clean {
+		if !clean && !c.kill {
 			m = c.remains()
 		}
 		if cerr := l.Close(); clean && cerr != nil {

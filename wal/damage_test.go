@@ -3,6 +3,7 @@ package wal_test
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -137,5 +138,31 @@ func TestReadDamage(t *testing.T) {
 	wantEntries(t, l, 1, 1, 11, 1, 500)
 	if l.Err() != nil {
 		t.Fatal(l.Err())
+	}
+}
+
+// TestGoesOn: only after a clean end does the log go on in the same segment.
+func TestGoesOn(t *testing.T) {
+	for name, clean := range map[string]bool{"closed": true, "cut": false} {
+		m := vfs.NewMem(1)
+		o := wal.ConfirmAfter(small(m, "/wal"), 1)
+		l := mustOpen(t, o)
+		must(t, do(l, entry(1, 1, 1, 100)))
+		for l.Stats().Confirms == 0 {
+			runtime.Gosched() // it confirms its last frame when idle, in no time
+		}
+		if clean {
+			must(t, l.Close())
+			o.FS = m.Crash(1)
+		} else {
+			o.FS = m.Crash(1)
+			must(t, l.Close())
+		}
+		l = mustOpen(t, o)
+		must(t, do(l, entry(1, 2, 1, 100)))
+		wantEntries(t, l, 1, 1, 3, 1, 100)
+		if n := l.Stats().Segments; n != map[bool]int64{true: 1, false: 2}[clean] {
+			t.Errorf("%s: %d segments", name, n)
+		}
 	}
 }

@@ -97,25 +97,12 @@ func writeFormat(fsys vfs.FS, dir string) (id logID, err error) {
 	return id, err
 }
 
-// makeDir makes dir and makes the names of all directories it made durable.
-func makeDir(fsys vfs.FS, dir string) error {
-	// dir itself always: who made it may have been cut off before its sync.
-	made := []string{path.Clean(dir)}
-	for d := path.Dir(path.Clean(dir)); ; d = path.Dir(d) {
-		_, err := fsys.Stat(d)
-		if err == nil || d == path.Dir(d) {
-			break
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		made = append(made, d)
-	}
-	if err := fsys.MkdirAll(dir); err != nil {
-		return err
-	}
-	for _, d := range made {
-		if err := fsys.SyncDir(path.Dir(d)); err != nil {
+// syncAbove makes the names of dir and of all directories above it durable. It
+// runs until the FORMAT mark stands, because whoever made one of them may have
+// been cut off before its sync. One that may not be read was not made by us.
+func syncAbove(fsys vfs.FS, dir string) error {
+	for d := path.Clean(dir); d != path.Dir(d); d = path.Dir(d) {
+		if err := fsys.SyncDir(path.Dir(d)); err != nil && !errors.Is(err, fs.ErrPermission) {
 			return err
 		}
 	}

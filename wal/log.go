@@ -70,7 +70,7 @@ func Open(opts Options) (*Log, error) {
 func (l *Log) open(w *flusher) (err error) {
 	o := &l.opts
 	if !o.ReadOnly {
-		if err := makeDir(o.FS, o.Dir); err != nil {
+		if err := o.FS.MkdirAll(o.Dir); err != nil {
 			return err
 		}
 		if l.lock, err = o.FS.Lock(path.Join(o.Dir, lockName)); err != nil {

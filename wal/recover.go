@@ -96,6 +96,9 @@ func (r *recovery) identify() (fresh bool, err error) {
 	if o.ReadOnly {
 		return false, err
 	}
+	if err := syncAbove(o.FS, o.Dir); err != nil {
+		return false, err
+	}
 	l.id, err = writeFormat(o.FS, o.Dir)
 	return true, err
 }

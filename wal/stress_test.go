@@ -125,6 +125,39 @@ func reclaimOne(t *testing.T, l *wal.Log) {
 	}
 }
 
+// TestReadHoldsSegment releases a segment while a read of it is held back, and
+// writes on: the file is not used again before the read is through.
+func TestReadHoldsSegment(t *testing.T) {
+	g := vfs.NewGate(vfs.OpRead)
+	l := mustOpen(t, small(vfs.NewFaulty(vfs.NewMem(1), g.Plan), "/wal"))
+	must(t, do(l, entries(1, 1, 11, 1, 1000)...))
+	g.Shut()
+	type result struct {
+		rs  []wal.Record
+		err error
+	}
+	read := make(chan result, 1)
+	go func() {
+		rs, err := l.Read(1, 1, 11, 1<<20)
+		read <- result{rs, err}
+	}()
+	<-g.Waiting()
+	for i := uint64(11); i <= 400; i++ {
+		must(t, do(l, entry(1, i, 1, 1000), wal.Record{Stream: 1, Kind: wal.KindTruncateBefore, Index: i, Term: 1}))
+		for in, ok := l.Oldest(); ok && len(in.Runs) == 0; in, ok = l.Oldest() {
+			must(t, l.Release(in.Seq))
+		}
+	}
+	g.Open()
+	got := <-read
+	must(t, got.err)
+	for i, r := range got.rs {
+		if string(r.Data) != string(payload(1, uint64(i+1), 1, 1000)) {
+			t.Fatalf("entry %d was overwritten while it was read", i+1)
+		}
+	}
+}
+
 // TestManyStreams keeps 10,000 streams through a release of every segment.
 func TestManyStreams(t *testing.T) {
 	const streams = 10_000
