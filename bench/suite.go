@@ -31,7 +31,7 @@ type SuiteConfig struct {
 	Acks        string        // all
 	Repetitions int           // of each arm: 3
 	Warmup      time.Duration // 2 s
-	Window      time.Duration // timed: 6 s
+	Window      time.Duration // timed: 5 s
 	Seed        uint64        // of the first repetition: 1
 	Profile     bool          // add a profiled repetition that is never quoted
 }
@@ -44,7 +44,7 @@ func (c *SuiteConfig) setDefaults() {
 	c.Acks = cmp.Or(c.Acks, "all")
 	c.Repetitions = cmp.Or(c.Repetitions, 3)
 	c.Warmup = cmp.Or(c.Warmup, 2*time.Second)
-	c.Window = cmp.Or(c.Window, 6*time.Second)
+	c.Window = cmp.Or(c.Window, 5*time.Second)
 	c.Seed = cmp.Or(c.Seed, 1)
 }
 
@@ -89,7 +89,7 @@ func (c *SuiteConfig) rf() int { return min(c.Nodes, 3) }
 // the WAL, may move it once to its partition files and keeps spare segments.
 func (c *SuiteConfig) diskNeed() int64 {
 	const (
-		fastest = 500 << 20 // payload bytes/s no two-core machine has exceeded
+		fastest = 900 << 20 // payload bytes/s; two cores with client and broker were seen at 800 MB/s
 		copies  = 2
 		spare   = 1 << 30
 	)
@@ -241,7 +241,9 @@ func (s *suite) judge(rep *record.Repetition, res *loadResult, w *watch, rate fl
 	case res.Report.Saturated == loadgen.BottleneckGenerator:
 		rep.Status, rep.Problem = record.Invalid, "the generator was the bottleneck: "+res.Detail.Why
 	case rate > 0 && res.Report.Saturated != loadgen.BottleneckNone:
-		rep.Status, rep.Problem = record.Invalid, fmt.Sprintf("half of the maximum was too much: the %s was the bottleneck: %s", res.Report.Saturated, res.Detail.Why)
+		// A true answer, if a bad one: the response counts from the schedule.
+		s.lab.caution(fmt.Sprintf("%s, repetition %d: the %s fell behind the schedule, so its response grows with the window: %s",
+			armHalf, rep.Number, res.Report.Saturated, res.Detail.Why))
 	case rate == 0:
 		s.reached = append(s.reached, res.Report.MsgsPerS)
 	}

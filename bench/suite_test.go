@@ -155,6 +155,7 @@ func TestJudgeNamesWhatIsWrong(t *testing.T) {
 	}
 	w := &watch{first: &point{}, last: &point{acked: 100}}
 	w.last.brokers.at = w.first.brokers.at.Add(1e9)
+	w.last.brokers.seen = counters{metricSyncs: 1, metricWritten: 1, metricSubmitted: 1, metricEntries: 1}
 	for name, c := range map[string]struct {
 		rate   float64
 		change func(*loadResult)
@@ -166,7 +167,7 @@ func TestJudgeNamesWhatIsWrong(t *testing.T) {
 		"unread":    {0, func(r *loadResult) { r.Report.Lost = nil }, record.Invalid, "not verified"},
 		"generator": {0, func(r *loadResult) { r.Report.Saturated = loadgen.BottleneckGenerator }, record.Invalid, "generator was the bottleneck"},
 		"cluster":   {0, func(r *loadResult) { r.Report.Saturated = loadgen.BottleneckCluster }, record.OK, ""},
-		"overrun":   {9, func(r *loadResult) { r.Report.Saturated = loadgen.BottleneckCluster }, record.Invalid, "too much"},
+		"overrun":   {9, func(r *loadResult) { r.Report.Saturated = loadgen.BottleneckCluster }, record.OK, ""},
 	} {
 		s := &suite{cfg: &SuiteConfig{RecordBytes: 10}, lab: &lab{}}
 		res, rep := honest(), &record.Repetition{Status: record.OK}
@@ -176,6 +177,9 @@ func TestJudgeNamesWhatIsWrong(t *testing.T) {
 		}
 		if rep.Status != c.status || !strings.Contains(rep.Problem, c.word) {
 			t.Errorf("%s: %s, %q", name, rep.Status, rep.Problem)
+		}
+		if behind := len(s.lab.cautions) > 0; behind != (name == "overrun") {
+			t.Errorf("%s: cautions %q", name, s.lab.cautions)
 		}
 		if good := len(s.reached) > 0; good != (c.status == record.OK && c.rate == 0) {
 			t.Errorf("%s: counted towards the maximum: %v", name, good)

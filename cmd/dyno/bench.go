@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"dyno/bench"
 	"dyno/bench/record"
@@ -14,6 +15,7 @@ import (
 )
 
 const benchExamples = `  dyno bench
+  dyno bench peers
   dyno bench --repetitions 5 --profile
   dyno bench --record`
 
@@ -25,20 +27,26 @@ func newBenchCommand() *cobra.Command {
 		Use:   "bench [suite]",
 		Short: "Measure this dyno: start it, load it, verify every record, report",
 		Long: `Measure this dyno: each repetition starts fresh brokers in a fresh directory, loads them over the Kafka protocol and reads
-every record back. The suite is produce: saturating windows and windows at half of that rate. It prints a table, the change
+every record back. The suite produce has saturating windows and windows at half of that rate. It prints a table, the change
 against the last good result of this machine, and the path of an HTML report. Results go to results/local unless --record.
+The suite peers compares dyno's log alone with those of etcd and HashiCorp (the arms "peers" of dyno experiment fsync).
 Exit codes: 0 good, 1 a record was lost, duplicated, reordered or corrupted, 64 usage, 69 could not run or says nothing.`,
 		Example:   benchExamples,
-		ValidArgs: []string{"produce"},
+		ValidArgs: []string{"produce", "peers"},
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 || len(args) == 1 && args[0] != "produce" {
-				return usageError("no suite %q: there is one, produce", args[len(args)-1])
+			if len(args) > 1 || len(args) == 1 && args[0] != "produce" && args[0] != "peers" {
+				return usageError("no suite %q: there are produce and peers", args[len(args)-1])
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := labOptions(cmd, &opt); err != nil {
 				return err
+			}
+			if len(args) == 1 && args[0] == "peers" {
+				_, err := bench.RunExperiment(cmd.Context(), "fsync", opt,
+					bench.ExperimentConfig{Only: []string{"peers"}, Peers: peersProgram(&opt)})
+				return labError(err)
 			}
 			if len(cfg.Dyno) == 0 || cfg.Dyno[0] == "" {
 				cfg.Dyno = opt.Child[:1]
@@ -53,7 +61,7 @@ Exit codes: 0 good, 1 a record was lost, duplicated, reordered or corrupted, 64 
 	f.IntVar(&cfg.Partitions, "partitions", 8, "partitions of the topic")
 	f.IntVar(&cfg.RecordBytes, "size", 1024, "record value in bytes")
 	f.IntVar(&cfg.Repetitions, "repetitions", 3, "of each arm")
-	f.DurationVar(&cfg.Window, "window", 0, "timed window of one repetition (default 6s)")
+	f.DurationVar(&cfg.Window, "window", 0, "timed window of one repetition (default 5s)")
 	f.DurationVar(&cfg.Warmup, "warmup", 0, "load before each window (default 2s)")
 	f.Uint64Var(&cfg.Seed, "seed", 1, "of the first repetition")
 	f.BoolVar(&cfg.Profile, "profile", false, "add a profiled repetition; its figures are thrown away")
@@ -81,6 +89,11 @@ func labOptions(cmd *cobra.Command, opt *bench.Options) error {
 	opt.Out, opt.Err = cmd.OutOrStdout(), cmd.ErrOrStderr()
 	opt.Terminal = term.IsTerminal(int(os.Stderr.Fd()))
 	return nil
+}
+
+// peersProgram is where make build-peers puts dyno-peers: beside dyno.
+func peersProgram(opt *bench.Options) string {
+	return filepath.Join(filepath.Dir(opt.Child[0]), "dyno-peers")
 }
 
 // labError gives an error of package bench its exit code.

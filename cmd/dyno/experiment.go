@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"dyno/bench"
@@ -35,7 +34,7 @@ Exit codes: 0 ran, 1 a log did not give back what it took, 64 usage, 69 could no
 				return err
 			}
 			if cfg.Peers == "" {
-				cfg.Peers = filepath.Join(filepath.Dir(opt.Child[0]), "dyno-peers")
+				cfg.Peers = peersProgram(&opt)
 			}
 			if cfg.Quick && opt.Record {
 				return usageError("--quick concludes nothing, so it cannot be recorded: leave out one of --quick and --record")
