@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"testing"
@@ -12,104 +13,116 @@ import (
 	"dyno/wal/vfs"
 )
 
+// game is a log beside its model.
+type game struct {
+	opt Options
+	l   *Log
+	m   *model
+	ms  int64
+}
+
 // TestModel runs random operations, reopening included, against the dumb twin.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		disk := vfs.NewMem(1)
 		cache := NewCache(rapid.IntRange(1, 3).Draw(rt, "places"))
-		opt := Options{FS: disk, Dir: "p", FileBytes: rapid.Int64Range(200, 3000).Draw(rt, "fileBytes"), Cache: cache}
-		l, err := Open(opt)
-		if err != nil {
+		g := &game{m: &model{}, ms: 1000, opt: Options{FS: vfs.NewMem(1), Dir: "p", Cache: cache,
+			FileBytes: rapid.Int64Range(200, 3000).Draw(rt, "fileBytes")}}
+		var err error
+		if g.l, err = Open(g.opt); err != nil {
 			rt.Fatal(err)
 		}
-		m := &model{}
-		ms := int64(1000)
 		rt.Repeat(map[string]func(*rapid.T){
-			"append": func(rt *rapid.T) {
-				var es []Entry
-				for range rapid.IntRange(1, 20).Draw(rt, "n") {
-					ms += rapid.Int64Range(-50, 100).Draw(rt, "ms")
-					es = append(es, m.next(rapid.SampledFrom([]int{0, 1, 1, 1, 1, 2, 3}).Draw(rt, "kind"),
-						rapid.IntRange(0, 9).Draw(rt, "term") == 0, rapid.IntRange(1, 5).Draw(rt, "records"), ms,
-						rapid.IntRange(61, 400).Draw(rt, "size")))
-				}
-				if err := l.Append(es); err != nil {
-					rt.Fatal(err)
-				}
-			},
-			"checkpoint": func(rt *rapid.T) {
-				m.state = rapid.SliceOfN(rapid.Byte(), 0, 30).Draw(rt, "state")
-				if err := l.Checkpoint(m.state); err != nil {
-					rt.Fatal(err)
-				}
-				m.staged = 0
-			},
-			"truncate": func(rt *rapid.T) {
-				if m.staged > 0 {
-					return
-				}
-				to := ids.Offset(rapid.Int64Range(0, int64(m.last().End)+3).Draw(rt, "offset"))
-				if _, err := l.TruncateBefore(to); err != nil {
-					rt.Fatal(err)
-				}
-				before, _ := l.Bounds()
-				if before.End > to && before != m.before {
-					rt.Fatalf("truncating before %d left %+v", to, before)
-				}
-				if err := m.cutTo(before); err != nil {
-					rt.Fatal(err)
-				}
-				if files := l.Files(); len(files) > 0 && files[0].End <= to && files[0].Last >= files[0].First {
-					rt.Fatalf("truncating before %d left %+v", to, files[0])
-				}
-			},
-			"truncateAll": func(rt *rapid.T) {
-				if m.staged > 0 || rapid.IntRange(0, 3).Draw(rt, "do") > 0 {
-					return
-				}
-				b := m.last()
-				if n := rapid.IntRange(0, 5).Draw(rt, "index"); n > 0 {
-					b.Index += ids.LogIndex(n)
-					b.End += ids.Offset(rapid.IntRange(0, 5).Draw(rt, "offset"))
-				}
-				*m = model{before: b, state: []byte("snapshot")}
-				if err := l.TruncateAll(b, m.state); err != nil {
-					rt.Fatal(err)
-				}
-			},
-			"reopen": func(rt *rapid.T) {
-				if err := l.Close(); err != nil {
-					rt.Fatal(err)
-				}
-				m = m.checkpointed()
-				if l, err = Open(opt); err != nil {
-					rt.Fatal(err)
-				}
-			},
-			"": func(rt *rapid.T) {
-				c := m.checkpointed()
-				if err := c.check(l); err != nil {
-					rt.Fatal(err)
-				}
-				if err := c.checkTimes(l, ids.Offset(rapid.Int64Range(0, int64(c.last().End)+1).Draw(rt, "from")),
-					ms+rapid.Int64Range(-300, 10).Draw(rt, "at")); err != nil {
-					rt.Fatal(err)
-				}
-				if err := c.checkEpochs(l); err != nil {
-					rt.Fatal(err)
-				}
-				if _, err := l.Scrub(t.Context(), 0); err != nil {
-					rt.Fatal(err)
-				}
-			},
+			"append": g.append, "checkpoint": g.checkpoint, "truncate": g.truncate,
+			"truncateAll": g.truncateAll, "reopen": g.reopen, "": g.check,
 		})
-		if err := l.Close(); err != nil {
+		if err := g.l.Close(); err != nil {
 			rt.Fatal(err)
 		}
 		if s := cache.Stats(); s.Open != 0 {
 			rt.Fatalf("%d places open after Close", s.Open)
 		}
 	})
+}
+
+func (g *game) append(rt *rapid.T) {
+	var es []Entry
+	for range rapid.IntRange(1, 20).Draw(rt, "n") {
+		g.ms += rapid.Int64Range(-50, 100).Draw(rt, "ms")
+		es = append(es, g.m.next(rapid.SampledFrom([]int{0, 1, 1, 1, 1, 2, 3}).Draw(rt, "kind"),
+			rapid.IntRange(0, 9).Draw(rt, "term") == 0, rapid.IntRange(1, 5).Draw(rt, "records"), g.ms,
+			rapid.IntRange(61, 400).Draw(rt, "size")))
+	}
+	if err := g.l.Append(es); err != nil {
+		rt.Fatal(err)
+	}
+}
+
+func (g *game) checkpoint(rt *rapid.T) {
+	g.m.state = rapid.SliceOfN(rapid.Byte(), 0, 30).Draw(rt, "state")
+	if err := g.l.Checkpoint(g.m.state); err != nil {
+		rt.Fatal(err)
+	}
+	g.m.staged = 0
+}
+
+func (g *game) truncate(rt *rapid.T) {
+	if g.m.staged > 0 {
+		return
+	}
+	to := ids.Offset(rapid.Int64Range(0, int64(g.m.last().End)+3).Draw(rt, "offset"))
+	if _, err := g.l.TruncateBefore(to); err != nil {
+		rt.Fatal(err)
+	}
+	before, _ := g.l.Bounds()
+	if before.End > to && before != g.m.before {
+		rt.Fatalf("truncating before %d left %+v", to, before)
+	}
+	if err := g.m.cutTo(before); err != nil {
+		rt.Fatal(err)
+	}
+	if files := g.l.Files(); len(files) > 0 && files[0].End <= to && files[0].Last >= files[0].First {
+		rt.Fatalf("truncating before %d left %+v", to, files[0])
+	}
+}
+
+func (g *game) truncateAll(rt *rapid.T) {
+	if g.m.staged > 0 || rapid.IntRange(0, 3).Draw(rt, "do") > 0 {
+		return
+	}
+	b := g.m.last()
+	if n := rapid.IntRange(0, 5).Draw(rt, "index"); n > 0 {
+		b.Index += ids.LogIndex(n)
+		b.End += ids.Offset(rapid.IntRange(0, 5).Draw(rt, "offset"))
+	}
+	g.m = &model{before: b, state: []byte("snapshot")}
+	if err := g.l.TruncateAll(b, g.m.state); err != nil {
+		rt.Fatal(err)
+	}
+}
+
+func (g *game) reopen(rt *rapid.T) {
+	if err := g.l.Close(); err != nil {
+		rt.Fatal(err)
+	}
+	g.m = g.m.checkpointed()
+	var err error
+	if g.l, err = Open(g.opt); err != nil {
+		rt.Fatal(err)
+	}
+}
+
+func (g *game) check(rt *rapid.T) {
+	c := g.m.checkpointed()
+	if err := firstError(c.check(g.l), c.checkEpochs(g.l)); err != nil {
+		rt.Fatal(err)
+	}
+	from := ids.Offset(rapid.Int64Range(0, int64(c.last().End)+1).Draw(rt, "from"))
+	if err := c.checkTimes(g.l, from, g.ms+rapid.Int64Range(-300, 10).Draw(rt, "at")); err != nil {
+		rt.Fatal(err)
+	}
+	if _, err := g.l.Scrub(context.Background(), 0); err != nil {
+		rt.Fatal(err)
+	}
 }
 
 // checkTimes compares ByTime and MaxTime with a plain search.
