@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"dyno/engine/ids"
 	"dyno/engine/kafka"
@@ -24,8 +25,9 @@ type hosted struct {
 	group   *multiraft.Group
 	files   *store.Log
 	members map[ids.ReplicaID]ids.NodeID
-	alone   bool       // needs no peer and has replayed its log; owner: hosts' goroutine
-	moving  sync.Mutex // held while files are written: by the mover or by retention
+	alone   bool        // needs no peer and has replayed its log; owner: hosts' goroutine
+	moving  sync.Mutex  // held while files are written: by the mover or by retention
+	gone    atomic.Bool // set before anything it holds is deleted
 }
 
 var _ kafka.Partition = (*hosted)(nil)
@@ -46,6 +48,33 @@ func (h *hosted) Append(a *partition.Append) error {
 // inSync is how many replicas hold what the leader holds. A partition of a
 // cluster of one node has one replica, the leader.
 func (h *hosted) inSync() int { return len(h.members) }
+
+// Read implements kafka.Partition.
+func (h *hosted) Read(args partition.ReadArgs) (partition.ReadResult, error) {
+	res, err := h.Partition.Read(args)
+	return res, h.whyFailed(err)
+}
+
+// ByTime implements kafka.Partition.
+func (h *hosted) ByTime(timestampMS int64) (partition.TimedOffset, error) {
+	o, err := h.Partition.ByTime(timestampMS)
+	return o, h.whyFailed(err)
+}
+
+// MaxTime implements kafka.Partition.
+func (h *hosted) MaxTime() (partition.TimedOffset, error) {
+	o, err := h.Partition.MaxTime()
+	return o, h.whyFailed(err)
+}
+
+// whyFailed tells a read that met a deletion from one that met damage: who
+// found the partition before it went may still read while it goes.
+func (h *hosted) whyFailed(err error) error {
+	if err != nil && h.gone.Load() {
+		return fmt.Errorf("%w: deleted while it was read: %v", kafka.ErrUnknownTopic, err) // not wrapped: its code is not the answer
+	}
+	return err
+}
 
 // Leader implements kafka.Partition.
 func (h *hosted) Leader() (ids.NodeID, ids.LeaderEpoch) {

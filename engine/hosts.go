@@ -234,6 +234,7 @@ func (h *hosts) host(t *metadata.Topic, p ids.Partition, id ids.ReplicaID, setti
 // unhost ends a replica and deletes all it held.
 func (h *hosts) unhost(p *hosted) error {
 	n := h.node
+	p.gone.Store(true)
 	n.directory.Remove(p.topic, p.part)
 	h.mu.Lock()
 	delete(h.byGroup, p.group.ID())
