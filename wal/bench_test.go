@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,8 +108,8 @@ func randomBytes(n int) []byte {
 
 // benchWAL keeps inflight appends of one entry each under way. Old segments are
 // released as it goes, so all but the first few segments are recycled ones.
-func benchWAL(b *testing.B, size, inflight int) {
-	l := mustOpen(b, wal.Options{Dir: filepath.Join(dirFor(b), "wal"), SpareSegments: 3})
+func benchWAL(b *testing.B, size, inflight int, buffered bool) {
+	l := mustOpen(b, wal.Options{Dir: filepath.Join(dirFor(b), "wal"), SpareSegments: 3, Buffered: buffered})
 	data := randomBytes(size)
 	type slot struct {
 		a    wal.Append
@@ -163,8 +165,9 @@ func BenchmarkGroupCommit(b *testing.B) {
 		}{
 			{"raw-fallocated", func(b *testing.B) { benchRaw(b, size, false) }},
 			{"raw-written", func(b *testing.B) { benchRaw(b, size, true) }},
-			{"wal-1", func(b *testing.B) { benchWAL(b, size, 1) }},
-			{"wal-4", func(b *testing.B) { benchWAL(b, size, 4) }},
+			{"wal-1", func(b *testing.B) { benchWAL(b, size, 1, false) }},
+			{"wal-4", func(b *testing.B) { benchWAL(b, size, 4, false) }},
+			{"wal-4-buffered", func(b *testing.B) { benchWAL(b, size, 4, true) }},
 		} {
 			b.Run(fmt.Sprintf("size=%dK/%s", size>>10, arm.name), arm.run)
 		}
@@ -216,4 +219,48 @@ func dropCache(b *testing.B, dir string) {
 		must(b, unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED))
 		f.Close()
 	}
+}
+
+// BenchmarkAppenders has 64 goroutines append 1 KiB each and wait for it, on 64
+// streams: the cost of an append besides the disk is cpu-ns/op.
+func BenchmarkAppenders(b *testing.B) {
+	l := mustOpen(b, wal.Options{Dir: filepath.Join(dirFor(b), "wal"), SpareSegments: 3})
+	data := randomBytes(1 << 10)
+	must(b, do(l, wal.Record{Stream: 100, Kind: wal.KindState, Term: 1}))
+	for tick := time.Tick(5 * time.Millisecond); l.Stats().SegmentsMade < 5; {
+		<-tick
+	}
+	const appenders = 64
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	b.SetBytes(1 << 10)
+	b.ReportAllocs()
+	before := cpuTime(b)
+	b.ResetTimer()
+	for id := range uint64(appenders) {
+		wg.Go(func() {
+			done := make(chan error, 1)
+			a := &wal.Append{Sync: true, Done: func(err error) { done <- err }}
+			recs := []wal.Record{{Stream: id + 1, Kind: wal.KindEntry, Term: 1, Data: data}}
+			for left.Add(-1) >= 0 {
+				recs[0].Index++
+				a.Records = recs
+				must(b, l.Submit(a))
+				must(b, <-done)
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	st := l.Stats()
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(st.Records)/float64(max(1, st.Syncs)), "records/sync")
+}
+
+// cpuTime is what the process has used so far, user and system.
+func cpuTime(b *testing.B) time.Duration {
+	var u unix.Rusage
+	must(b, unix.Getrusage(unix.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
