@@ -299,6 +299,17 @@ func until(t testing.TB, what string, cond func() bool) {
 	}
 }
 
+// await receives what must come soon.
+func await[T any](t testing.TB, what string, ch <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-ch:
+	case <-soon(t).Done():
+		t.Fatalf("never came: %s", what)
+	}
+	return v
+}
+
 func wantErr(t testing.TB, what string, got, want error) {
 	t.Helper()
 	if !errors.Is(got, want) {

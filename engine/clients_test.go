@@ -161,8 +161,8 @@ func TestClientLongPoll(t *testing.T) {
 	default:
 	}
 	b.produce("poll", 0, "b")
-	<-seen
-	resp := <-got
+	await(t, "the commit", seen)
+	resp := await(t, "the woken fetch", got)
 	if resp == nil || len(resp.Topics) == 0 || len(resp.Topics[0].Partitions[0].RecordBatches) == 0 {
 		t.Fatalf("woken fetch: %+v", resp)
 	}

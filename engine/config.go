@@ -135,6 +135,18 @@ func (c *Config) validate() error {
 	if strings.ContainsAny(c.ClusterID, " \t\n/") {
 		return fmt.Errorf("%w: cluster id %q: no spaces or slashes", ErrConfig, c.ClusterID)
 	}
+	for _, l := range []struct {
+		name  string
+		value int64
+	}{
+		{"WAL segment bytes", c.WAL.SegmentBytes}, {"WAL spare segments", int64(c.WAL.SpareSegments)}, {"WAL tail bytes", c.WAL.TailBytes},
+		{"WAL move interval", int64(c.WAL.MoveEvery)}, {"request bytes", int64(c.Limits.RequestBytesMax)},
+		{"connections", int64(c.Limits.ConnectionsMax)}, {"retention interval", int64(c.Limits.RetentionEvery)},
+	} {
+		if l.value < 0 {
+			return fmt.Errorf("%w: %s %d: below zero", ErrConfig, l.name, l.value)
+		}
+	}
 	if c.WAL.BudgetBytes < 2*c.WAL.SegmentBytes {
 		return fmt.Errorf("%w: WAL budget %d is below two segments of %d bytes", ErrConfig, c.WAL.BudgetBytes, c.WAL.SegmentBytes)
 	}

@@ -222,3 +222,19 @@ func TestConfigBad(t *testing.T) {
 		t.Error("a change that was only checked was made")
 	}
 }
+
+// segment.bytes is the size of the files that are made from then on.
+func TestConfigSegmentBytes(t *testing.T) {
+	t.Skip("a partition's files take their size when they are opened; the store has no way to change it yet")
+	b := newBed(t, smallLog)
+	b.topic("seg", 1)
+	b.fill("seg", 0, 10)
+	if err := b.setTopic("seg", "segment.bytes", "1048576"); err != nil {
+		t.Fatal(err)
+	}
+	b.fill("seg", 0, 3000)
+	b.moved()
+	if n := len(b.partition("seg", 0).files.Files()); n < 2 {
+		t.Errorf("%d file for 3 MB, want several of 1 MiB", n)
+	}
+}

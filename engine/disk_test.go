@@ -199,7 +199,7 @@ func breakDisk(t *testing.T, op vfs.Op) (b *bed, broken *atomic.Bool, codes []in
 	}
 	broken.Store(true)
 	send(0)
-	<-arrived // the log is at the broken disk, and waits there
+	await(t, "the log at the broken disk, where it waits", arrived)
 	for p := range int32(4) {
 		send(p)
 		send(p, kgo.DisableIdempotentWrite(), kgo.RequiredAcks(kgo.LeaderAck()))
@@ -207,8 +207,8 @@ func breakDisk(t *testing.T, op vfs.Op) (b *bed, broken *atomic.Bool, codes []in
 	until(t, "all produce requests arrive", func() bool { return b.node.front.Snapshot().Requests["Produce"] == 10 })
 	close(held)
 	for range 9 {
-		codes = append(codes, <-answers)
+		codes = append(codes, await(t, "an answer", answers))
 	}
-	<-b.node.Failed()
+	await(t, "the failure of the node", b.node.Failed())
 	return b, broken, codes
 }

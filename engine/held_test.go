@@ -39,7 +39,7 @@ func TestHeldSync(t *testing.T) {
 				}
 				answered <- resp.(*kmsg.ProduceResponse)
 			}()
-			<-gate.Waiting() // the batch is written, its sync hangs
+			await(t, "the sync of the batch, which hangs", gate.Waiting())
 			other := b.client(kgo.DisableIdempotentWrite(), kgo.RequiredAcks(kgo.NoAck()))
 			for range 20 {
 				ask[*kmsg.MetadataResponse](b, other, kmsg.NewPtrMetadataRequest())
@@ -60,7 +60,7 @@ func TestHeldSync(t *testing.T) {
 			default:
 			}
 			gate.Open()
-			resp := <-answered
+			resp := await(t, "the answer after the sync", answered)
 			if resp == nil || resp.Topics[0].Partitions[0].ErrorCode != 0 || resp.Topics[0].Partitions[0].BaseOffset != 1 {
 				t.Fatalf("after the sync: %+v", resp)
 			}
@@ -85,10 +85,10 @@ func TestHeldSyncCut(t *testing.T) {
 		}
 		codes <- code
 	}()
-	<-gate.Waiting()
+	await(t, "the sync of the batch, which hangs", gate.Waiting())
 	kept := b.mem.PowerCut(1)
 	gate.Open()
-	if code := <-codes; code == 0 {
+	if code := await(t, "the end of the request", codes); code == 0 {
 		t.Error("acknowledged without a sync")
 	}
 	_ = b.node.Close() // its disk is gone

@@ -108,7 +108,7 @@ func TestMovesUnderReader(t *testing.T) {
 		read <- nil
 	}()
 	b.fill("along", 0, n)
-	if err := <-read; err != nil {
+	if err := await(t, "the end of the reader", read); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -145,3 +145,11 @@ func TestRetentionDeleteRecords(t *testing.T) {
 		t.Errorf("log start %d, want 2345", start)
 	}
 }
+
+// Retention looks by itself, as often as it is told to.
+func TestRetentionByItself(t *testing.T) {
+	b := newBed(t, func(c *Config) { c.Limits.RetentionEvery = time.Millisecond })
+	b.topic("self", 1, "retention.ms", "1")
+	b.fill("self", 0, 20) // of 1970
+	until(t, "retention takes what is old", func() bool { return b.partition("self", 0).Offsets().LogStart == 20 })
+}
