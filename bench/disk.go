@@ -31,6 +31,20 @@ func requireFree(dir string, need int64) error {
 	return nil
 }
 
+// fullBelow is the free space below which a failing run is put down to the disk.
+const fullBelow = 64 << 20
+
+// blameDisk says that the disk is full where an error came up on a full one.
+func blameDisk(dir string, err error) error {
+	if err == nil || errors.Is(err, ErrNoSpace) {
+		return err
+	}
+	if free, ferr := freeBytes(dir); ferr != nil || free >= fullBelow {
+		return err
+	}
+	return fmt.Errorf("%w: the disk filled up during the run: %w", ErrNoSpace, err)
+}
+
 // workDir is where the processes of one lab keep their data. Its owner holds the
 // lab lock, so whatever an earlier lab left there belongs to nobody.
 type workDir struct {

@@ -92,13 +92,13 @@ func fakeUp(args []string) int {
 	return 0
 }
 
-// slowDown gives the fake a service time, so that the generator is never the
+// slowDown gives the fake a service time, so long that the generator is never the
 // bottleneck, and counts produce requests.
 func slowDown(cluster *kfake.Cluster, way string, requests *atomic.Int64) {
-	const service = 20 * time.Millisecond
+	const service = 200 * time.Millisecond
 	cluster.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 		cluster.KeepControl()
-		if requests.Add(1) == 20 && way == fakeDies {
+		if requests.Add(1) == 8 && way == fakeDies {
 			fmt.Fprintln(os.Stderr, "panic: the fake was told to die")
 			os.Exit(2)
 		}
@@ -141,7 +141,7 @@ func fakeLab(t *testing.T, way string) (Options, SuiteConfig, func() []string) {
 		Child: []string{os.Args[0], "child"}, Out: &strings.Builder{}, Err: &strings.Builder{},
 		lock: "@dyno-lab-test-" + t.Name(), quiet: quietRule{Share: 1, Window: time.Millisecond, WaitMax: time.Millisecond},
 	}
-	cfg := SuiteConfig{Dyno: []string{os.Args[0]}, Repetitions: 1, RecordBytes: 128,
+	cfg := SuiteConfig{Dyno: []string{os.Args[0]}, Repetitions: 1, RecordBytes: 4096,
 		Warmup: 100 * time.Millisecond, Window: 2500 * time.Millisecond}
 	return opt, cfg, func() []string { return alive(mark) }
 }

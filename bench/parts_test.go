@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dyno/bench/cell"
 )
 
 func TestSecondLabIsTurnedAway(t *testing.T) {
@@ -82,6 +84,23 @@ func TestFullDiskIsRefused(t *testing.T) {
 	}
 	if err := requireFree(t.TempDir(), 1); err != nil {
 		t.Errorf("one byte: %v", err)
+	}
+}
+
+func TestFullDiskDuringTheRunIsNamed(t *testing.T) {
+	err := childError(cell.Event{Kind: cell.Error, Code: cell.NoSpace, Error: "write 7: no space left on device"})
+	if !errors.Is(err, ErrNoSpace) || !strings.Contains(err.Error(), "during the run") {
+		t.Errorf("a child's full disk: %v", err)
+	}
+	if err := childError(cell.Event{Kind: cell.Error, Code: cell.Broken, Error: "record 3"}); !errors.Is(err, ErrViolation) {
+		t.Errorf("a broken log: %v", err)
+	}
+	other := errors.New("other")
+	if err := blameDisk(t.TempDir(), other); err != other {
+		t.Errorf("a disk with room was blamed: %v", err)
+	}
+	if err := blameDisk("/proc", other); !errors.Is(err, ErrNoSpace) || !errors.Is(err, other) {
+		t.Errorf("a disk without room was not blamed: %v", err)
 	}
 }
 

@@ -169,7 +169,7 @@ func (s *suite) measure(ctx context.Context, st step, files string) (record.Repe
 		err = stopErr
 	}
 	if err != nil {
-		return rep, err
+		return rep, blameDisk(dir, err)
 	}
 	if err := s.judge(&rep, res, w, rate); err != nil {
 		return rep, err

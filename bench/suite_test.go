@@ -89,6 +89,9 @@ func (w *watchWriter) Write(b []byte) (int, error) {
 func TestInterruptionLeavesNothing(t *testing.T) {
 	for phase, way := range map[string]string{"wait for quiet": fakeGood, "start": fakeSilent, "probe": fakeGood, "measure": fakeGood} {
 		t.Run(phase, func(t *testing.T) {
+			if testing.Short() && phase == "measure" {
+				t.Skip("waits for a window")
+			}
 			opt, cfg, strays := fakeLab(t, way)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -114,6 +117,9 @@ func TestBadBrokersAreNamedAndCleared(t *testing.T) {
 		{fakeDies, "told to die", nil},
 	} {
 		t.Run(c.way, func(t *testing.T) {
+			if testing.Short() && c.way == fakeDies {
+				t.Skip("waits for a load")
+			}
 			opt, cfg, strays := fakeLab(t, c.way)
 			_, err := RunSuite(t.Context(), opt, cfg)
 			if err == nil || !strings.Contains(err.Error(), c.word) || c.want != nil && !errors.Is(err, c.want) {

@@ -46,6 +46,7 @@ type watch struct {
 	measuring func()
 
 	first, last *point
+	closed      bool // the window is over
 	err         error
 }
 
@@ -66,7 +67,11 @@ func (w *watch) take(pid int, raw json.RawMessage) (err error) {
 	if w.tell != nil {
 		w.tell(p)
 	}
-	if p.Phase != "measure" {
+	switch {
+	case p.Phase == "measure":
+	case p.Phase == "drain" && w.first != nil && !w.closed:
+		w.closed = true // the first report after the window closes it
+	default:
 		return nil
 	}
 	if w.measuring != nil {
