@@ -161,18 +161,24 @@ func TestLoadClose(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
+	b.holdsExactly("load", 4, acked)
+}
+
+// holdsExactly compares a topic with the offsets that were acknowledged.
+func (b *bed) holdsExactly(topic string, parts int32, acked map[string]int64) {
+	b.t.Helper()
 	total := 0
-	for p := range int32(4) {
-		_, end := b.offsets("load", p)
-		for _, r := range b.consume("load", p, 0, int(end)) {
+	for p := range parts {
+		_, end := b.offsets(topic, p)
+		for _, r := range b.consume(topic, p, 0, int(end)) {
 			at, ok := acked[string(r.Value)]
 			if !ok || at != r.Offset {
-				t.Fatalf("%s at %d-%d, acknowledged %v at %d", r.Value, p, r.Offset, ok, at)
+				b.t.Fatalf("%s at %d-%d, acknowledged %v at %d", r.Value, p, r.Offset, ok, at)
 			}
 			total++
 		}
 	}
 	if total != len(acked) {
-		t.Errorf("%d records, %d acknowledged", total, len(acked))
+		b.t.Errorf("%d records, %d acknowledged", total, len(acked))
 	}
 }
