@@ -202,6 +202,7 @@ func (h *hosts) host(t *metadata.Topic, p ids.Partition, id ids.ReplicaID, setti
 	n := h.node
 	files, err := store.Open(store.Options{
 		FS: n.cfg.FS, Dir: n.partitionDir(t.ID, p), FileBytes: settings.SegmentBytes, Cache: n.files,
+		AtLeast: n.cutBefore(t.Partitions[p].Group),
 	})
 	if err != nil {
 		return err
@@ -229,6 +230,15 @@ func (h *hosts) host(t *metadata.Topic, p ids.Partition, id ids.ReplicaID, setti
 	h.mu.Unlock()
 	n.directory.Put(t.ID, t.Name, p, out)
 	return nil
+}
+
+// cutBefore is the last index that the shared log has let go of, which is
+// therefore in the partition's files.
+func (n *Node) cutBefore(g ids.GroupID) ids.LogIndex {
+	if info, ok := n.log.Info(uint64(g)); ok && info.First > 0 {
+		return ids.LogIndex(info.First) - 1
+	}
+	return 0
 }
 
 // unhost ends a replica and deletes all it held.

@@ -68,6 +68,10 @@ func (m *mover) run() {
 		pause := m.node.cfg.WAL.MoveEvery
 		if err := m.reclaim(); err != nil && !errors.Is(err, replica.ErrStopped) {
 			m.failures.Add(1)
+			if errors.Is(err, store.ErrFailed) { // a sync failed: what is durable only a new start tells
+				m.node.fail(err)
+				return
+			}
 			m.node.cfg.Log.Error("the log cannot be brought within its budget; it will be tried again", "node", m.node.identity.NodeID, "err", err)
 			pause = moveBackoff
 		}
@@ -169,6 +173,9 @@ func (m *mover) move(h *hosted, last ids.LogIndex) error {
 	h.moving.Lock()
 	defer h.moving.Unlock()
 	last = min(last, h.group.Status().Applied)
+	if h.files.Last() >= last { // moved before; only the cut was not reached
+		return h.group.Compact(last + 1)
+	}
 	for next := h.files.Last() + 1; next <= last; {
 		list, err := m.node.log.Read(uint64(h.group.ID()), uint64(next), uint64(last)+1, moveReadSize)
 		if err != nil {

@@ -60,12 +60,14 @@ func (g *Group) Propose(p *replica.Proposal) error {
 	return g.w.box.propose(g, p)
 }
 
-// Read gives applied entries of [lo, hi): at least one, at most maxBytes bytes
-// of data beyond the first, and possibly fewer than would fit; what is not yet
-// applied is left out, so the result can be empty. The entries are shared with
-// the log. It may read the disk. Fails with ErrCompacted below Bounds.
+// Read gives entries of [lo, hi): at least one, at most maxBytes bytes of data
+// beyond the first, and possibly fewer than would fit; none where the log ends
+// at or before lo. What the state machine has applied never changes: ask for no
+// more than that (Status shows it only at the end of the turn, so it is the
+// state machine's word that counts). The entries are shared with the log. It
+// may read the disk. Fails with ErrCompacted below Bounds.
 func (g *Group) Read(lo, hi ids.LogIndex, maxBytes int64) ([]replica.Entry, error) {
-	hi = min(hi, ids.LogIndex(g.applied.Load())+1)
+	hi = min(hi, g.log.end())
 	if lo == 0 {
 		return nil, replica.ErrCompacted
 	}

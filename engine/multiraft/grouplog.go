@@ -87,6 +87,13 @@ func (l *groupLog) bounds() (first, last ids.LogIndex) {
 	return l.oldest(first), last
 }
 
+// end is the index after the newest entry, for readers on other goroutines.
+func (l *groupLog) end() ids.LogIndex {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.last + 1
+}
+
 // Term implements replica.Log.
 func (l *groupLog) Term(i ids.LogIndex) (ids.Term, error) {
 	switch {

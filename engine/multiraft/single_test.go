@@ -3,6 +3,7 @@ package multiraft
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -168,5 +169,30 @@ func TestFailedLogFailsAll(t *testing.T) {
 	want(t, propose(t, other, "z", replica.WaitCommit), wal.ErrFailed)
 	if err := m.Close(); !errors.Is(err, wal.ErrFailed) {
 		t.Fatalf("close: %v", err)
+	}
+}
+
+// A reader is woken from inside Apply, before the turn is over: what was
+// applied must be there for it, or it sleeps until the next entry.
+func TestReadFindsWhatApplyWakesFor(t *testing.T) {
+	m := single(t, NewMemoryLog())
+	var g atomic.Pointer[Group]
+	found := make(chan int, 1)
+	sm := replicatest.NewMachine()
+	sm.Seen = func(e replica.Entry) {
+		if open := g.Load(); open != nil {
+			entries, err := open.Read(e.Index, e.Index+1, 1<<20)
+			if err != nil {
+				t.Error(err)
+			}
+			found <- len(entries)
+		}
+	}
+	open := open(t, m, 7, sm)
+	want(t, propose(t, open, "a", replica.WaitCommit), nil)
+	g.Store(open)
+	want(t, propose(t, open, "b", replica.WaitCommit), nil)
+	if n := <-found; n != 1 {
+		t.Fatalf("%d entries inside Apply, want 1", n)
 	}
 }

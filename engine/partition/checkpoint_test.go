@@ -200,35 +200,3 @@ func TestMoveRace(t *testing.T) {
 		}
 	}
 }
-
-// behind gives nothing for the first calls, like a log whose worker is still in
-// the turn that applied the entries.
-type behind struct {
-	fakeLog
-	empty int
-}
-
-func (b *behind) Read(lo, hi ids.LogIndex, maxBytes int64) ([]replica.Entry, error) {
-	if b.empty--; b.empty >= 0 {
-		return nil, nil
-	}
-	return b.fakeLog.Read(lo, hi, maxBytes)
-}
-
-func TestHotBehind(t *testing.T) {
-	l := newFakeLog(t, Config{})
-	l.lead()
-	l.put(plain(1))
-	b := &behind{fakeLog: *l, empty: 5}
-	l.p.Attach(b)
-	if res, err := l.p.Read(ReadArgs{MaxBytes: 1, One: true}); err != nil || len(res.Batches) != 1 {
-		t.Fatalf("%d batches, %v", len(res.Batches), err)
-	}
-	b.empty = 1 << 40
-	if res, err := l.p.Read(ReadArgs{MaxBytes: 1, One: true}); err != nil || len(res.Batches) != 0 {
-		t.Fatalf("%d batches, %v", len(res.Batches), err)
-	}
-	if _, err := l.p.ByTime(0); !errors.Is(err, replica.ErrTimeout) {
-		t.Fatal(err)
-	}
-}

@@ -12,8 +12,8 @@ import (
 // Hot gives the log entries that are not in L1.
 type Hot interface {
 	// Read returns entries from lo on, in order and without gaps, up to and
-	// without hi: as many as fit maxBytes, but at least one; none only for a
-	// moment, while a turn that applied lo is not over. It may read the disk.
+	// without hi, all of them applied: as many as fit maxBytes, but at least
+	// one, also while the turn that applied them is not over. It may read the disk.
 	// replica.ErrCompacted means lo was cut from the log. Safe for concurrent use.
 	Read(lo, hi ids.LogIndex, maxBytes int64) ([]replica.Entry, error)
 }

@@ -3,7 +3,6 @@ package partition
 import (
 	"errors"
 	"fmt"
-	"runtime"
 
 	"dyno/engine/ids"
 	"dyno/engine/replica"
@@ -35,9 +34,6 @@ func (p *Partition) Read(args ReadArgs) (ReadResult, error) {
 		if err != nil && try < readRetryMax && p.changed(&sp) {
 			try++
 			continue
-		}
-		if errors.Is(err, errHotBehind) {
-			break
 		}
 		if err != nil {
 			return p.readFailed(res, at, err)
@@ -129,7 +125,7 @@ func (p *Partition) fetch(sp *span) ([][]byte, error) {
 		}
 		return p.cold.ReadOffset(sp.base, int(sp.bytes), sp.one)
 	}
-	entries, err := sp.readHot()
+	entries, err := sp.hot.Read(sp.lo, sp.hi, sp.bytes+commandSlackBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -140,36 +136,6 @@ func (p *Partition) fetch(sp *span) ([][]byte, error) {
 		}
 	}
 	return batches, checkRead(sp, entries, batches)
-}
-
-// hotBehindMax bounds how often a read asks again for entries that Apply has
-// seen and Hot does not give yet.
-const hotBehindMax = 1000
-
-var errHotBehind = fmt.Errorf("%w: the log does not give yet what was applied", replica.ErrTimeout)
-
-// readHot reads the planned entries. Apply runs in the middle of a worker's
-// turn and wakes readers; a Hot that shows only what finished turns applied
-// answers them with nothing until the turn ends, some microseconds later:
-//
-//	worker                          reader
-//	Apply: high watermark up
-//	       wake watchers            looks up the new batch
-//	rest of the turn                Hot.Read: nothing
-//	                                asks again
-//	applied index shown             Hot.Read: the batch
-//
-// To give up instead would lose the wake, and the reader would sleep until the
-// next batch.
-func (sp *span) readHot() ([]replica.Entry, error) {
-	for range hotBehindMax {
-		entries, err := sp.hot.Read(sp.lo, sp.hi, sp.bytes+commandSlackBytes)
-		if err != nil || len(entries) > 0 {
-			return entries, err
-		}
-		runtime.Gosched()
-	}
-	return nil, errHotBehind
 }
 
 // checkRead is the other half of the checks in Apply: what is handed out is
