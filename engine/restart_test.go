@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
+
+	"dyno/wal/vfs"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -176,26 +180,78 @@ func TestRestartDeleted(t *testing.T) {
 			if _, err := b.admin().DeleteTopics(soon(t), "t0", "t1", "t2"); err != nil {
 				t.Fatal(err)
 			}
+			b.onlyTopic("t3", 2) // at once, not by the next start
 			end(b)
-			left := b.partition("t3", 0)
-			list, err := b.admin().ListTopics(soon(t))
-			if err != nil || !slices.Equal(list.Names(), []string{"t3"}) {
-				t.Errorf("topics: %v, %v", list.Names(), err)
-			}
-			if s := b.node.log.Streams(); len(s) != 3 {
-				t.Errorf("streams %v, want the metadata's and two of t3", s)
-			}
-			names, err := b.mem.List(path.Join(bedDir, storeDir))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, n := range names {
-				if n != fmt.Sprintf("%s-0", left.topic) && n != fmt.Sprintf("%s-1", left.topic) {
-					t.Errorf("%s is left of a deleted topic", n)
-				}
-			}
+			b.onlyTopic("t3", 2)
 			b.wantValues("t3", 0, 0, numbered(100, 1000)...)
 		})
+	}
+}
+
+// onlyTopic wants one topic and nothing else: in the metadata, in the log, and
+// among the files.
+func (b *bed) onlyTopic(topic string, parts int) {
+	b.t.Helper()
+	list, err := b.admin().ListTopics(soon(b.t))
+	if err != nil || !slices.Equal(list.Names(), []string{topic}) {
+		b.t.Errorf("topics: %v, %v", list.Names(), err)
+	}
+	if s := b.node.log.Streams(); len(s) != parts+1 {
+		b.t.Errorf("streams %v, want the metadata's and %d of %s", s, parts, topic)
+	}
+	names, err := b.mem.List(path.Join(bedDir, storeDir))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, n := range names {
+		if !strings.HasPrefix(n, fmt.Sprintf("%s-", b.partition(topic, 0).topic)) {
+			b.t.Errorf("%s is left of a deleted topic", n)
+		}
+	}
+}
+
+// A power cut in the middle of a deletion, after the metadata has it and before
+// the log and the files do: the next start finishes it.
+func TestRestartHalfDeleted(t *testing.T) {
+	for seed := range uint64(8) {
+		var armed atomic.Bool
+		var syncs atomic.Int64
+		var mem, kept *vfs.Mem
+		cut := make(chan struct{})
+		b := newBed(t, smallLog, func(c *Config) { mem = c.FS.(*vfs.Mem) }, faulty(func(c vfs.Call) vfs.Fault {
+			if armed.Load() && c.Op == vfs.OpDatasync && strings.HasSuffix(c.Name, ".wal") && syncs.Add(1) == 2 {
+				kept = mem.PowerCut(seed) // the first sync was that of the metadata
+				close(cut)
+			}
+			return vfs.Fault{}
+		}, nil))
+		for _, topic := range []string{"stays", "goes"} {
+			b.topic(topic, 1)
+			b.fill(topic, 0, 200)
+		}
+		b.moved()
+		armed.Store(true)
+		adm := b.admin()
+		deleted := make(chan error, 1)
+		ctx := soon(t)
+		go func() {
+			_, err := adm.DeleteTopic(ctx, "goes")
+			deleted <- err
+		}()
+		await(t, "the cut", cut)
+		if err := await(t, "the end of the request", deleted); err == nil {
+			t.Error("a deletion that was cut off is answered with success")
+		}
+		_ = b.node.Close() // its disk is frozen
+		b.mem, b.cfg.FS = kept, kept
+		b.open()
+		b.onlyTopic("stays", 1)
+		b.wantValues("stays", 0, 0, numbered(200, 1000)...)
+		b.topic("goes", 1)
+		if start, end := b.offsets("goes", 0); start != 0 || end != 0 {
+			t.Errorf("seed %d: a topic made again holds [%d, %d)", seed, start, end)
+		}
+		b.close()
 	}
 }
 
