@@ -81,6 +81,11 @@ func openLab(ctx context.Context, opt *Options, need int64, steps int) (_ *lab, 
 	if l.work, err = newWorkDir(opt.Data); err != nil {
 		return nil, err
 	}
+	if !opt.Record {
+		if err := record.Sweep(opt.Results); err != nil {
+			return nil, err
+		}
+	}
 	if err := requireFree(l.work.path, need); err != nil {
 		return nil, err
 	}

@@ -124,6 +124,13 @@ func (p *page) columns(units []record.Unit) {
 		}
 		p.Rows = append(p.Rows, r)
 	}
+	phases := armRow{Name: "WAL phase"}
+	for i := range p.Run.Arms {
+		phases.Cells = append(phases.Cells, phaseOf(&p.Run.Arms[i]))
+	}
+	if p.Run.Kind == record.KindSuite {
+		p.Rows = append(p.Rows, phases)
+	}
 }
 
 // table lays out all arms, those that were compared with each other together,

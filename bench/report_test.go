@@ -129,7 +129,7 @@ func TestReportOfWhatIsNoResult(t *testing.T) {
 
 func TestChangeIsToldWithCaution(t *testing.T) {
 	arm := func(v float64) record.Arm {
-		return record.Arm{Name: armSaturate, Params: map[string]string{"size": "1", paramPhase: "x"}, Repetitions: []record.Repetition{
+		return record.Arm{Name: armSaturate, Params: map[string]string{"size": "1"}, Repetitions: []record.Repetition{
 			{Number: 1, Status: record.OK, Values: map[string]float64{"throughput": v, "broker_cpu": 1}}}}
 	}
 	now := &record.Run{Units: suiteUnits, Arms: []record.Arm{arm(110)}}

@@ -85,7 +85,7 @@ func (s *suite) run(ctx context.Context, plan []step, dir *record.Dir) (*record.
 		arms[name] = &record.Arm{Name: name, Params: map[string]string{
 			"nodes": fmt.Sprint(s.cfg.Nodes), "size": fmt.Sprint(s.cfg.RecordBytes),
 			"partitions": fmt.Sprint(s.cfg.Partitions), "acks": s.cfg.Acks,
-		}}
+		}, Observed: map[string]string{}}
 	}
 	run := &record.Run{
 		Kind: record.KindSuite, Question: suiteQuestion, Expectation: suiteExpectation,
@@ -125,9 +125,9 @@ func (s *suite) run(ctx context.Context, plan []step, dir *record.Dir) (*record.
 // notePhase writes down what WAL space the last repetition met; arms whose
 // repetitions met different phases name all of them.
 func (s *suite) notePhase(arm *record.Arm) {
-	seen := arm.Params[paramPhase]
+	seen := arm.Observed[observedPhase]
 	if s.phase != "" && !slices.Contains(strings.Split(seen, ","), s.phase) {
-		arm.Params[paramPhase] = strings.TrimPrefix(seen+","+s.phase, ",")
+		arm.Observed[observedPhase] = strings.TrimPrefix(seen+","+s.phase, ",")
 	}
 }
 
@@ -185,14 +185,20 @@ func (s *suite) publish(run *record.Run, dir *record.Dir) error {
 	return err
 }
 
-// headlineFiles lifts the histograms of the half arm's middle repetition to the
-// top of the result, where tools and the report look for them.
+// headlineFiles lifts the histograms of the half arm's middle repetition (of the
+// saturating one, if no half was good) to the top of the result, where tools and
+// the report look for them.
 func headlineFiles(run *record.Run, dir *record.Dir) error {
-	number := middleRepetition(run.Arm(armHalf), "response_p99")
+	name := armHalf
+	number := middleRepetition(run.Arm(name), "response_p99")
+	if number == 0 {
+		name = armSaturate
+		number = middleRepetition(run.Arm(name), "response_p99")
+	}
 	if number == 0 {
 		return nil
 	}
-	from := step{arm: armHalf, number: number}.dir(filepath.Join(dir.Path(), "reps"))
+	from := step{arm: name, number: number}.dir(filepath.Join(dir.Path(), "reps"))
 	names, err := os.ReadDir(from)
 	if err != nil {
 		return fmt.Errorf("headline files: %w", err)
@@ -202,7 +208,7 @@ func headlineFiles(run *record.Run, dir *record.Dir) error {
 			return fmt.Errorf("headline files: %w", err)
 		}
 	}
-	run.Notes = append(run.Notes, fmt.Sprintf("the histograms at the top of the result are those of %s, repetition %d: the middle one by p99 response", armHalf, number))
+	run.Notes = append(run.Notes, fmt.Sprintf("the histograms at the top of the result are those of %s, repetition %d: the middle one by p99 response", name, number))
 	return nil
 }
 

@@ -40,8 +40,8 @@ func TestSuiteOnAFakeBroker(t *testing.T) {
 				t.Errorf("%s has %d values of %s", name, len(vs), value)
 			}
 		}
-		if arm.Params[paramPhase] != "recycled" {
-			t.Errorf("%s: WAL phase %q", name, arm.Params[paramPhase])
+		if arm.Observed[observedPhase] != "recycled" {
+			t.Errorf("%s: WAL phase %q", name, arm.Observed[observedPhase])
 		}
 		if entries := arm.Values("entries_per_sync"); len(entries) == 1 && entries[0] != 3 {
 			t.Errorf("%s: %v entries per sync, the fake counts 3", name, entries)

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"strings"
 	"text/tabwriter"
@@ -141,22 +142,14 @@ func writeChange(w io.Writer, now, then *record.Run) error {
 	return nil
 }
 
-// comparable says whether two arms asked for the same thing; the phase the WAL
-// went through is what came of it.
-func comparable(a, b *record.Arm) bool {
-	for key, value := range a.Params {
-		if key != paramPhase && b.Params[key] != value {
-			return false
-		}
-	}
-	return true
-}
+// comparable says whether two arms asked for the same thing.
+func comparable(a, b *record.Arm) bool { return maps.Equal(a.Params, b.Params) }
 
-// paramPhase says which states of WAL space an arm's timed windows met.
-const paramPhase = "wal-phase"
+// observedPhase says which states of WAL space an arm's timed windows met.
+const observedPhase = "wal-phase"
 
 func phaseOf(arm *record.Arm) string {
-	if phase := arm.Params[paramPhase]; phase != "" {
+	if phase := arm.Observed[observedPhase]; phase != "" {
 		return phase
 	}
 	return "-"

@@ -51,6 +51,25 @@ func List(root string) ([]Entry, error) {
 	return entries, nil
 }
 
+// Sweep removes directories of results that were never sealed: of runs that were
+// killed. The caller holds the lab lock, so nobody is writing one.
+func Sweep(root string) error {
+	dirs, err := filepath.Glob(filepath.Join(root, "[0-9]*.[0-9][0-9]-*"))
+	if err != nil {
+		return fmt.Errorf("sweep results: %w", err)
+	}
+	var errs []error
+	for _, dir := range dirs {
+		if !idForm.MatchString(filepath.Base(dir)) {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(dir, RunFile)); errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, os.RemoveAll(dir))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Latest returns the newest readable result of that name that was taken on the
 // machine with that fingerprint and judged OK; nil where there is none.
 func Latest(root, name, fingerprint string) (*Entry, error) {

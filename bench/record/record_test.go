@@ -284,6 +284,13 @@ func TestIndexListsAndFindsLatest(t *testing.T) {
 	if e := entries[3]; !errors.Is(e.Err, ErrSchema) {
 		t.Errorf("old schema: %v", e.Err)
 	}
+	if err := Sweep(root); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(root)
+	if err != nil || len(left) != 4 {
+		t.Errorf("%d directories after the sweep, want the 4 with a run.json (%v)", len(left), err)
+	}
 	fp := entries[0].Run.Environment.Fingerprint
 	got, err := Latest(root, "produce", fp)
 	if err != nil || got == nil || got.ID != last {

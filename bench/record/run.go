@@ -53,8 +53,11 @@ type Unit struct {
 
 // Arm is one configuration under test.
 type Arm struct {
-	Name        string            `json:"name"` // unique within the run
-	Params      map[string]string `json:"params"`
+	Name   string            `json:"name"` // unique within the run
+	Params map[string]string `json:"params"`
+	// Observed is what came of it in words, such as the state of the disk space
+	// written into: not part of what the arm is, so of no name.
+	Observed    map[string]string `json:"observed,omitempty"`
 	Repetitions []Repetition      `json:"repetitions"`
 }
 
