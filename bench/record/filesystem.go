@@ -39,7 +39,7 @@ func filesystemOf(dir string) (filesystem, error) {
 }
 
 // mountLine reads one line of mountinfo (proc_pid_mountinfo(5)):
-// "36 35 98:0 /root /mnt rw,noatime master:1 - ext4 /dev/root rw,errors=continue".
+// "36 35 98:0 /sub /mnt rw,noatime master:1 - ext4 /dev/sda1 rw,errors=continue".
 func mountLine(text, device string) (kind, options string, ok bool) {
 	left, right, found := strings.Cut(text, " - ")
 	head, tail := strings.Fields(left), strings.Fields(right)
