@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"runtime"
 	"runtime/trace"
 	"sync"
 	"time"
@@ -85,6 +86,12 @@ func (a *adminServer) mux() *http.ServeMux {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.node.Ready()) })
 	mux.HandleFunc("GET /status", a.status)
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/mutex", whileSampling(pprof.Handler("mutex"), func(on bool) {
+		runtime.SetMutexProfileFraction(rate(on, mutexFraction))
+	}))
+	mux.HandleFunc("/debug/pprof/block", whileSampling(pprof.Handler("block"), func(on bool) {
+		runtime.SetBlockProfileRate(rate(on, blockRateNS))
+	}))
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
@@ -93,6 +100,32 @@ func (a *adminServer) mux() *http.ServeMux {
 	mux.HandleFunc("POST /debug/flight/start", a.flightStart)
 	mux.HandleFunc("GET /debug/flight", a.flightDump)
 	return mux
+}
+
+// Contention is sampled only while somebody asks for it with ?seconds=N: one
+// mutex event in mutexFraction, blocking of blockRateNS or more on average.
+const (
+	mutexFraction = 10
+	blockRateNS   = 10_000
+)
+
+func rate(on bool, r int) int {
+	if on {
+		return r
+	}
+	return 0
+}
+
+// whileSampling turns sampling on for one request at a time.
+func whileSampling(h http.Handler, set func(on bool)) http.HandlerFunc {
+	var mu sync.Mutex
+	return func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		set(true)
+		defer set(false)
+		h.ServeHTTP(w, r)
+	}
 }
 
 // answer says ok, or 503 with the reason.

@@ -19,7 +19,7 @@ import (
 
 // subcommands make the command tree, in the order help lists them.
 var subcommands = []func() *cobra.Command{
-	newBenchCommand, newLoadCommand, newReportCommand,
+	newBenchCommand, newExperimentCommand, newLoadCommand, newReportCommand,
 	newUpCommand, newFormatCommand, newServeCommand, newWALCommand,
 }
 

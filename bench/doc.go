@@ -1,0 +1,21 @@
+// Package bench is the lab: it runs suites and experiments in fresh processes
+// and fresh directories, verifies what they did, and keeps the result.
+//
+// It does not judge by eye and does not touch a broker's insides: a cluster is a
+// `dyno up` child that is reached over the Kafka protocol and its admin page.
+// How load is made is loadgen's business, what a result looks like bench/record's,
+// what a cell of an experiment does in its child process bench/cell's.
+//
+// A run, in order:
+//
+//  1. newLab takes the machine's lab lock, checks disk and quiet, probes;
+//  2. repetitions run interleaved, each in a directory and processes of its own;
+//  3. each is verified: a lost, duplicated, reordered or corrupted record fails
+//     the run, a generator that was the bottleneck makes it invalid;
+//  4. the result directory is sealed: run.json, bench.txt, histograms, report.
+//
+// Every child is ended on every way out, Ctrl-C included; an experiment that was
+// interrupted goes on from its ledger.
+//
+// Read next: suite.go, experiment.go, fsync.go, then bench/record.
+package bench
