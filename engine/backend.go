@@ -169,6 +169,7 @@ func (n *Node) change(ctx context.Context, r metadata.Record) (metadata.Result, 
 	if err != nil {
 		return metadata.Result{}, mapMeta(err)
 	}
+	p.Reserve = reserved(r)
 	if err := n.metaGroup.Propose(&p.Proposal); err != nil {
 		return metadata.Result{}, mapMeta(err)
 	}
@@ -177,6 +178,16 @@ func (n *Node) change(ctx context.Context, r metadata.Record) (metadata.Result, 
 		err = fmt.Errorf("%w: %w", replica.ErrTimeout, err)
 	}
 	return res, mapMeta(err)
+}
+
+// reserved says which records a full log takes into its reserve: those that make
+// room, and those that a node needs to start.
+func reserved(r metadata.Record) bool {
+	switch r.(type) {
+	case *metadata.DeleteTopic, *metadata.SetTopicConfigs, *metadata.SetBrokerConfigs, *metadata.ClusterCreated, *metadata.RegisterBroker:
+		return true
+	}
+	return false
 }
 
 // metaErrors says which answer of the front an error of the metadata is.

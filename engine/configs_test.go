@@ -225,7 +225,6 @@ func TestConfigBad(t *testing.T) {
 
 // segment.bytes is the size of the files that are made from then on.
 func TestConfigSegmentBytes(t *testing.T) {
-	t.Skip("a partition's files take their size when they are opened; the store has no way to change it yet")
 	b := newBed(t, smallLog)
 	b.topic("seg", 1)
 	b.fill("seg", 0, 10)

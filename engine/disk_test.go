@@ -40,7 +40,6 @@ func TestDiskFull(t *testing.T) {
 // On a disk without a byte of room a topic can be deleted, also after a restart
 // or a power cut; then what it held in the log is room for the others.
 func TestDiskFullDelete(t *testing.T) {
-	t.Skip("a full log takes no proposal at all yet, so neither a deletion nor a start")
 	for name, end := range map[string]func(*bed){"live": func(*bed) {}, "restart": (*bed).restart, "cut": func(b *bed) { b.powerCut(3) }} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // the mover waits a second between its attempts
@@ -163,7 +162,6 @@ func TestDiskError(t *testing.T) {
 
 // The code says that it was the disk, so that clients try again elsewhere.
 func TestDiskErrorCode(t *testing.T) {
-	t.Skip("the failure of the log is told without replica.ErrDamaged yet, which is UNKNOWN_SERVER_ERROR to clients")
 	_, _, codes := breakDisk(t, vfs.OpDatasync)
 	for _, code := range codes {
 		wantCode(t, "produce on a broken disk", code, kerr.KafkaStorageError)

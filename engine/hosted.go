@@ -107,9 +107,10 @@ func (h *hosted) DeleteRecords(ctx context.Context, offset ids.Offset) (ids.Offs
 }
 
 // command replicates one partition command and waits until it is applied here.
+// Commands make room, so a full log takes them into its reserve.
 func (h *hosted) command(ctx context.Context, data []byte) error {
 	c := &command{done: make(chan error, 1)}
-	c.Proposal = replica.Proposal{Data: data, Wait: replica.WaitCommit, Waiter: c}
+	c.Proposal = replica.Proposal{Data: data, Wait: replica.WaitCommit, Waiter: c, Reserve: true}
 	if err := h.group.Propose(&c.Proposal); err != nil {
 		return err
 	}

@@ -160,6 +160,7 @@ func (h *hosts) reconcile() {
 			}
 			if p := h.get(t.Partitions[i].Group); p != nil {
 				p.SetSettings(settings)
+				p.files.SetFileBytes(settings.SegmentBytes)
 			} else if err := h.host(t, ids.Partition(i), id, settings); err != nil {
 				errs = append(errs, fmt.Errorf("host %s-%d: %w", t.Name, i, err))
 			}

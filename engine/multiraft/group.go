@@ -54,7 +54,7 @@ func (g *Group) Propose(p *replica.Proposal) error {
 		return replica.ErrStopped
 	case len(p.Data) > g.m.cfg.EntryBytesMax:
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(p.Data), g.m.cfg.EntryBytesMax)
-	case g.m.full.Load() && g.m.cfg.Log.Full(): // a worker saw it, and it is still so
+	case !p.Reserve && g.m.full.Load() && g.m.cfg.Log.Full(): // a worker saw it, and it is still so
 		return replica.ErrDiskFull
 	}
 	return g.w.box.propose(g, p)

@@ -288,7 +288,7 @@ func (m *Manager) failure() error {
 
 // fail stops everything: the log is dead and must not be trusted again.
 func (m *Manager) fail(err error) {
-	err = fmt.Errorf("log of node %d failed: %w", m.cfg.Node, err)
+	err = fmt.Errorf("%w: log of node %d failed: %w", replica.ErrDamaged, m.cfg.Node, err)
 	if !m.dead.CompareAndSwap(nil, &err) {
 		return
 	}

@@ -30,6 +30,9 @@ type Proposal struct {
 	Data   []byte
 	Wait   Wait
 	Waiter Waiter // nil with WaitNone
+	// Reserve lets the entry into a full log's reserve: deletions, retention,
+	// what a node needs to start. Few and small, or the reserve ends, too.
+	Reserve bool
 
 	// Set by the replica before the waiter is told.
 	Index ids.LogIndex

@@ -41,17 +41,31 @@ func (r *Replica) enqueue(p *Proposal) {
 }
 
 // pump proposes what waits, as far as it may; nowMS is the wall clock in
-// milliseconds. With full set the log has no room and nothing is proposed.
+// milliseconds. With full set the log has room for Reserve proposals only.
 func (r *Replica) pump(nowMS int64, full bool) {
 	switch {
 	case r.queue.len() == 0 || !r.leading() || r.handing:
-	case full:
-		r.failQueue(ErrDiskFull)
 	default:
+		if full {
+			r.failUnreserved()
+		}
 		r.stamp(nowMS)
 		if len(r.stamped) > 0 {
 			r.propose()
 		}
+	}
+}
+
+// failUnreserved refuses what may not go into a full log's reserve.
+func (r *Replica) failUnreserved() {
+	for n := r.queue.len(); n > 0; n-- {
+		p := r.queue.pop()
+		if p.Reserve {
+			r.queue.push(p)
+			continue
+		}
+		r.queueBytes -= int64(len(p.Data))
+		p.Refuse(ErrDiskFull)
 	}
 }
 

@@ -133,7 +133,7 @@ func (l *Log) stage(e *Entry) error {
 			return fmt.Errorf("%w: entry %d: %s", ErrBadBatch, e.Index, what)
 		}
 	}
-	if !w.hasRoom(e, l.opt.FileBytes) {
+	if !w.hasRoom(e, l.fileBytes.Load()) {
 		if err := l.roll(); err != nil {
 			return err
 		}

@@ -14,9 +14,10 @@ import (
 // TruncateAll, Close and Remove change it, one at a time; all else may run on
 // any goroutine beside them and sees what the last checkpoint covers.
 type Log struct {
-	opt  Options
-	fs   vfs.FS
-	view atomic.Pointer[view]
+	opt       Options
+	fileBytes atomic.Int64 // Options.FileBytes, until SetFileBytes
+	fs        vfs.FS
+	view      atomic.Pointer[view]
 
 	// mu is held by what changes the log, over I/O: no reader takes it.
 	mu     sync.Mutex
@@ -24,6 +25,10 @@ type Log struct {
 	failed error
 	closed bool
 }
+
+// SetFileBytes changes Options.FileBytes from the next entry on; n must be
+// positive. Any goroutine may call.
+func (l *Log) SetFileBytes(n int64) { l.fileBytes.Store(n) }
 
 // view is what readers see: one checkpoint. It is never changed.
 type view struct {

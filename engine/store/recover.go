@@ -25,6 +25,7 @@ func Open(o Options) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{opt: o, fs: o.FS}
+	l.fileBytes.Store(o.FileBytes)
 	v, err := l.recover()
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.Dir, err)
