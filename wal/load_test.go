@@ -93,7 +93,7 @@ func (d *load) step() error {
 		return d.submit(true, wal.Record{Stream: id, Kind: wal.KindTruncateAfter, Index: first - 1 + uint64(d.rng.IntN(int(last-first+2)))})
 	case k < 94:
 		at := first + uint64(d.rng.IntN(int(last-first+2)))
-		return d.submit(true, wal.Record{Stream: id, Kind: wal.KindTruncateBefore, Index: at, Term: d.termOf(id, at-1)})
+		return d.submit(true, wal.Record{Stream: id, Kind: wal.KindTruncateBefore, Index: at, Term: d.now.termOf(id, at-1)})
 	case k < 95:
 		return d.submit(true, wal.Record{Stream: id, Kind: wal.KindRemove})
 	case k < 96:
@@ -101,18 +101,6 @@ func (d *load) step() error {
 	default:
 		d.drain() // lets the log go idle
 		return nil
-	}
-}
-
-func (d *load) termOf(id, index uint64) uint64 {
-	s := d.now[id]
-	switch {
-	case s == nil:
-		return 0
-	case index < s.first:
-		return s.prevTerm
-	default:
-		return s.entries[index-s.first].term
 	}
 }
 
@@ -136,7 +124,7 @@ func (d *load) reclaim() error {
 	for _, r := range in.Runs {
 		if s := d.now[r.Stream]; s != nil && d.rng.IntN(3) == 0 && r.Last < s.last() {
 			at := max(s.first, r.Last+1)
-			if err := d.submit(true, wal.Record{Stream: r.Stream, Kind: wal.KindTruncateBefore, Index: at, Term: d.termOf(r.Stream, at-1)}); err != nil {
+			if err := d.submit(true, wal.Record{Stream: r.Stream, Kind: wal.KindTruncateBefore, Index: at, Term: d.now.termOf(r.Stream, at-1)}); err != nil {
 				return err
 			}
 		} else if err := d.l.Rewrite(r.Stream, r.First, r.Last); err != nil {

@@ -71,6 +71,19 @@ func (t twin) apply(r wal.Record) {
 	}
 }
 
+// termOf is the term of an entry, or of the one before the first.
+func (t twin) termOf(id, index uint64) uint64 {
+	s := t[id]
+	switch {
+	case s == nil:
+		return 0
+	case index < s.first:
+		return s.prevTerm
+	default:
+		return s.entries[index-s.first].term
+	}
+}
+
 func (s *twinStream) info() wal.Info {
 	in := wal.Info{First: s.first, Last: s.last(), LastTerm: s.prevTerm, PrevTerm: s.prevTerm, State: s.state}
 	if n := len(s.entries); n > 0 {
