@@ -153,8 +153,9 @@
 // sequence number (I7), and so another checksum. Records of a torn frame of this
 // use: the log never goes on in a segment behind whose end something may lie. It
 // goes on in a new one, whose first frame says where the torn one ends, and every
-// later recovery stops there. A clean end is different: it was the last write of
-// its process, and it was read. A file that a lost rename brings back under an
+// later recovery stops there. After a clean end nothing lies, and the log goes on
+// behind it, but only after a frame that takes the clean end back was synced: if
+// the next frame is torn, the end is not clean any more. A file that a lost rename brings back under an
 // old name is below oldest, or not in the chain, or behind the tail with no
 // first frame that holds. Streams that were removed, and entries that were cut,
 // are dead by a later record; that record can only be released after the segment

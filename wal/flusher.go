@@ -77,7 +77,12 @@ const stallAfter = time.Second
 // in and the page it ends in, aligned for a direct write.
 func newFlusher(l *Log) *flusher {
 	n := min(l.opts.WriteBytesMax, l.opts.SegmentBytes) + 4*pageBytes
-	return &flusher{l: l, arena: vfs.Aligned(int(n))[:0], page: make([]byte, 0, pageBytes)}
+	w := &flusher{l: l, arena: vfs.Aligned(int(n))[:0], page: make([]byte, 0, pageBytes)}
+	w.stall = time.AfterFunc(stallAfter, func() {
+		l.opts.Notice(Notice{Kind: "sync_stall", Text: "a sync takes longer than " + stallAfter.String()})
+	})
+	w.stall.Stop()
+	return w
 }
 
 // run is the flusher's goroutine.
@@ -85,10 +90,6 @@ func (w *flusher) run() {
 	defer close(w.l.flusherDone)
 	quiet := time.AfterFunc(time.Hour, w.l.queue.nudge)
 	defer quiet.Stop()
-	w.stall = time.AfterFunc(stallAfter, func() {
-		w.l.opts.Notice(Notice{Kind: "sync_stall", Text: "a sync takes longer than " + stallAfter.String()})
-	})
-	w.stall.Stop()
 	var set []*Append
 	for {
 		var ok bool

@@ -345,8 +345,8 @@ func (r *recovery) settle() error {
 	w.oldest = r.oldest
 	w.seg, w.pos = t, r.end.end
 	if r.clean() {
-		w.durable, w.confirmed = point{t.seq, w.pos}, true
-		return w.loadPage()
+		w.durable = point{t.seq, w.pos}
+		return w.resume()
 	}
 	// What was read may be in the page cache only, left there by a process that
 	// was killed. It counts from now on, so it becomes durable first.
@@ -363,11 +363,35 @@ func (r *recovery) settle() error {
 	return l.opts.FS.SyncDir(l.opts.Dir)
 }
 
-// clean says whether the log may go on where it ended.
+// clean says whether the log may go on where it ended, which takes room for the
+// frame of resume.
 func (r *recovery) clean() bool {
 	t := r.all[r.tail]
 	return r.end.last.flags&flagClean != 0 && r.end.lastPos+flushBytes == r.end.end && !r.end.torn &&
-		t.size == r.l.opts.SegmentBytes
+		t.size == r.l.opts.SegmentBytes && r.end.end+flushBytes+tailBytes <= t.size
+}
+
+// resume takes back, durably and before anything else, that the log ended
+// clean here. Else a power cut that loses the begin of this life's first frame
+// but not all of it would look like the clean end again, and the next life would
+// write in front of what is left, in the same place with the same checksums:
+//
+//	life A          | … clean
+//	life B, torn    |            (lost)  stale record
+//	life C          |            frame of just that length, then the stale record
+func (w *flusher) resume() error {
+	if err := w.loadPage(); err != nil {
+		return err
+	}
+	w.begin()
+	if err := w.write(0); err != nil {
+		return err
+	}
+	if err := w.syncSegment(); err != nil {
+		return err
+	}
+	w.setEnd()
+	return nil
 }
 
 func (r *recovery) closeOthers(inChain map[int]bool) error {
