@@ -35,7 +35,10 @@ type Cell struct {
 	Block       string
 	Params      map[string]string
 	Repetitions int
-	Jobs        func(dir string, seed uint64) []Task
+	// RecordsPerSyncMax, where set, makes a repetition invalid that synced fewer
+	// times: it did other work than the arm it is compared with.
+	RecordsPerSyncMax float64
+	Jobs              func(dir string, seed uint64) []Task
 }
 
 // paramBlock is the parameter that names an arm's block.
@@ -290,7 +293,16 @@ func (x *experiment) measure(ctx context.Context, c *Cell, t turn) (record.Repet
 	if rep.Values, rep.Seconds, err = cellValues(raw, written); err != nil {
 		return rep, err
 	}
+	c.check(&rep)
 	return rep, x.lab.work.settle(dir)
+}
+
+// check makes a repetition invalid that did not do the work of its arm.
+func (c *Cell) check(rep *record.Repetition) {
+	if got := rep.Values["records_per_sync"]; c.RecordsPerSyncMax > 0 && got > c.RecordsPerSyncMax {
+		rep.Status = record.Invalid
+		rep.Problem = fmt.Sprintf("%.2f records per sync, at most %.2f are the same work as the raw loop's", got, c.RecordsPerSyncMax)
+	}
 }
 
 // jobs gives each task of a cell a directory and a process.

@@ -119,7 +119,7 @@ func (l *lab) close() error {
 // between waits for the machine to become quiet before the next repetition.
 func (l *lab) between(ctx context.Context, name string) error {
 	l.progress.say(name, "wait for quiet", "")
-	share, err := waitQuiet(ctx, l.opt.quiet)
+	share, err := waitQuiet(ctx, l.opt.quiet.between())
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,13 @@ type quietRule struct {
 
 var defaultQuiet = quietRule{Share: 0.15, Window: 300 * time.Millisecond, WaitMax: 5 * time.Second}
 
+// between is the rule between two repetitions: a machine that was quiet before
+// the run shows it in one short look, and one that is not is noted, not waited for.
+func (r quietRule) between() quietRule {
+	r.Window, r.WaitMax = min(r.Window, 150*time.Millisecond), min(r.WaitMax, time.Second)
+	return r
+}
+
 // waitQuiet waits until nobody else uses the machine, and returns the share that
 // was in use in the last look: above rule.Share if the wait was in vain.
 func waitQuiet(ctx context.Context, rule quietRule) (float64, error) {

@@ -16,7 +16,8 @@ import (
 // repetitions enough: ten give 97.9 %, three at most 75 %.
 const confidence = 0.95
 
-// settle judges a goal: met or missed when the whole interval lies on one side.
+// settle judges a goal: met or missed when the whole interval lies on one side,
+// unclear when the interval does not cover what it should.
 func settle(run *record.Run, g Goal) record.Target {
 	t := record.Target{Name: g.Name, Measure: g.Measure, Arm: g.Arm, Against: g.Against, AtLeast: g.AtLeast, Result: record.Invalid}
 	ratios := stats.Ratios(pairs(run.Arm(g.Arm), run.Arm(g.Against), g.Measure))
@@ -26,6 +27,8 @@ func settle(run *record.Run, g Goal) record.Target {
 	iv := stats.MedianInterval(ratios, confidence)
 	t.Ratio, t.Low, t.High, t.Coverage, t.Repetitions = stats.Median(ratios), iv.Low, iv.High, iv.Coverage, len(ratios)
 	switch {
+	case t.Coverage < confidence:
+		t.Result = record.Unclear // too few repetitions to say either
 	case t.Low >= t.AtLeast:
 		t.Result = record.OK
 	case t.High < t.AtLeast:
@@ -76,6 +79,9 @@ func conclude(run *record.Run, goals []Goal) record.Verdict {
 	}
 	for _, arm := range run.Arms {
 		for _, rep := range arm.Repetitions {
+			if rep.Status == record.Invalid {
+				v.Text += fmt.Sprintf("; invalid: %s, repetition %d: %s", arm.Name, rep.Number, rep.Problem)
+			}
 			if rep.Status == record.Failed {
 				v.Result = record.Failed
 				v.Text = fmt.Sprintf("%s, repetition %d: %s; %s", arm.Name, rep.Number, rep.Problem, v.Text)

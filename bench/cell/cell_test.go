@@ -64,11 +64,11 @@ func talk(t *testing.T, work string, spec any, works map[string]Work) (*Result, 
 }
 
 func TestRawModes(t *testing.T) {
-	for _, mode := range []string{Grow, Fallocate, Zero, Recycled, Direct} {
+	for _, mode := range []string{Grow, Fallocate, Zero, Recycled, Direct, DirectSync} {
 		t.Run(mode, func(t *testing.T) {
 			spec := RawSpec{Dir: t.TempDir(), Mode: mode, WriteBytes: 8 << 10, TotalBytes: 20 * 8 << 10, Seed: 3}
 			res, err := talk(t, "raw", spec, map[string]Work{"raw": Raw})
-			if mode == Direct && err != nil && strings.Contains(err.Error(), unix.EINVAL.Error()) {
+			if (mode == Direct || mode == DirectSync) && err != nil && strings.Contains(err.Error(), unix.EINVAL.Error()) {
 				t.Skip("the file system has no O_DIRECT")
 			}
 			if err != nil {

@@ -19,6 +19,8 @@ const (
 	Zero      = "zero"      // written with zeros and synced
 	Recycled  = "recycled"  // held another file's data, renamed
 	Direct    = "direct"    // recycled, opened O_DIRECT|O_DSYNC
+	// DirectSync is written with zeros, opened O_DIRECT, synced by fdatasync.
+	DirectSync = "direct-sync"
 )
 
 // RawSpec is a loop of pwrite and fdatasync by one thread: what a disk gives a
@@ -74,7 +76,7 @@ func (spec *RawSpec) prepare() (*os.File, error) {
 	case Grow:
 	case Fallocate:
 		err = unix.Fallocate(int(f.Fd()), 0, 0, spec.TotalBytes)
-	case Zero:
+	case Zero, DirectSync:
 		err = fill(f, make([]byte, 1<<20), spec.TotalBytes)
 	case Recycled, Direct:
 		err = fill(f, newPattern(^spec.Seed, 1<<20).body, spec.TotalBytes)
@@ -97,8 +99,11 @@ func (spec *RawSpec) prepare() (*os.File, error) {
 		return nil, err
 	}
 	flags := os.O_RDWR
-	if spec.Mode == Direct {
+	switch spec.Mode {
+	case Direct:
 		flags |= unix.O_DIRECT | unix.O_DSYNC
+	case DirectSync:
+		flags |= unix.O_DIRECT
 	}
 	return os.OpenFile(spec.path(), flags, 0)
 }
