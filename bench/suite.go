@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"dyno/bench/record"
@@ -121,17 +122,13 @@ type suite struct {
 	phase   string    // of the WAL in the last repetition; "" where the broker does not tell
 }
 
-// plan lists the repetitions in the order they run: half needs one saturate
-// before it, after that the order alternates so that drift of the machine does
-// not always meet the same arm.
+// plan lists the repetitions in the order they run: all saturating ones first,
+// because every repetition of half offers half of their median, one rate. The
+// arms are not compared with each other, so drift between them does no harm.
 func (c *SuiteConfig) plan() []step {
 	var steps []step
-	for n := 1; n <= c.Repetitions; n++ {
-		pair := []string{armSaturate, armHalf}
-		if n%2 == 0 {
-			pair[0], pair[1] = pair[1], pair[0]
-		}
-		for _, arm := range pair {
+	for _, arm := range []string{armSaturate, armHalf} {
+		for n := 1; n <= c.Repetitions; n++ {
 			steps = append(steps, step{arm: arm, number: n, seed: c.Seed + uint64(n-1)})
 		}
 	}
@@ -238,6 +235,8 @@ func (s *suite) judge(rep *record.Repetition, res *loadResult, w *watch, rate fl
 		rep.Status, rep.Problem = record.Failed, res.Violation
 	case res.Report.Lost == nil:
 		rep.Status, rep.Problem = record.Invalid, "the records were not verified"
+	case unanswered(res) != "":
+		rep.Status, rep.Problem = record.Invalid, unanswered(res)
 	case res.Report.Saturated == loadgen.BottleneckGenerator:
 		rep.Status, rep.Problem = record.Invalid, "the generator was the bottleneck: "+res.Detail.Why
 	case rate > 0 && res.Report.Saturated != loadgen.BottleneckNone:
@@ -251,6 +250,29 @@ func (s *suite) judge(rep *record.Repetition, res *loadResult, w *watch, rate fl
 		values["offered"] = rate
 	}
 	return nil
+}
+
+// unanswered says what makes a load another one than was asked for: records that
+// were refused, whose fate is unknown, that were never sent, or that somebody
+// else wrote into the topic.
+func unanswered(r *loadResult) string {
+	foreign := int64(0)
+	if v := r.Detail.Verification; v != nil {
+		foreign = v.Foreign
+	}
+	var words []string
+	for _, c := range []struct {
+		n    int64
+		what string
+	}{{r.Report.Failed, "failed"}, {r.Report.Unknown, "of unknown fate"}, {r.Detail.Unsent, "not sent"}, {foreign, "written by somebody else"}} {
+		if c.n > 0 {
+			words = append(words, fmt.Sprintf("%d %s", c.n, c.what))
+		}
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return "records " + strings.Join(words, ", ") + ": the figures are of another load than was asked for"
 }
 
 // live turns the generator's progress into a line.

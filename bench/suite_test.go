@@ -171,6 +171,10 @@ func TestJudgeNamesWhatIsWrong(t *testing.T) {
 		"good":      {0, func(*loadResult) {}, record.OK, ""},
 		"violation": {0, func(r *loadResult) { r.Violation = "3 lost" }, record.Failed, "3 lost"},
 		"unread":    {0, func(r *loadResult) { r.Report.Lost = nil }, record.Invalid, "not verified"},
+		"failed":    {0, func(r *loadResult) { r.Report.Failed = 4 }, record.Invalid, "4 failed"},
+		"unknown":   {9, func(r *loadResult) { r.Report.Unknown = 5 }, record.Invalid, "5 of unknown fate"},
+		"unsent":    {9, func(r *loadResult) { r.Detail.Unsent = 6 }, record.Invalid, "6 not sent"},
+		"foreign":   {0, func(r *loadResult) { r.Detail.Verification = &loadgen.Verification{Foreign: 7} }, record.Invalid, "7 written by somebody else"},
 		"generator": {0, func(r *loadResult) { r.Report.Saturated = loadgen.BottleneckGenerator }, record.Invalid, "generator was the bottleneck"},
 		"cluster":   {0, func(r *loadResult) { r.Report.Saturated = loadgen.BottleneckCluster }, record.OK, ""},
 		"overrun":   {9, func(r *loadResult) { r.Report.Saturated = loadgen.BottleneckCluster }, record.OK, ""},
@@ -193,6 +197,51 @@ func TestJudgeNamesWhatIsWrong(t *testing.T) {
 	}
 	if v := (record.Verdict{Result: record.Invalid, Text: "x"}); !errors.Is(verdictError(&record.Run{Verdict: v}), ErrInvalid) {
 		t.Error("an invalid run has no error")
+	}
+}
+
+func TestEveryHalfFollowsTheLastSaturate(t *testing.T) {
+	steps := (&SuiteConfig{Repetitions: 3}).plan()
+	for i, st := range steps {
+		if want := []string{armSaturate, armHalf}[i/3]; len(steps) != 6 || st.arm != want {
+			t.Errorf("step %d of %d is %s", i, len(steps), st.name())
+		}
+	}
+}
+
+func TestChangeComparesTheSameThing(t *testing.T) {
+	build := func(cfg SuiteConfig, offered, p99 float64) *record.Run {
+		cfg.setDefaults()
+		return &record.Run{Config: cfg.described(), Units: suiteUnits, Arms: []record.Arm{{Name: armHalf, Repetitions: []record.Repetition{
+			{Status: record.OK, Values: map[string]float64{"offered": offered, "response_p99": p99, "throughput": offered}}}}}}
+	}
+	now := build(SuiteConfig{}, 1000, 10)
+	for name, c := range map[string]struct {
+		then        *record.Run
+		table, tail bool
+	}{
+		"the same":     {build(SuiteConfig{Repetitions: 9}, 1019, 5), true, true},
+		"another rate": {build(SuiteConfig{}, 1021, 5), true, false},
+		"warm-up":      {build(SuiteConfig{Warmup: 1}, 1000, 5), false, false},
+		"window":       {build(SuiteConfig{Window: 1}, 1000, 5), false, false},
+		"producers":    {build(SuiteConfig{Producers: 9}, 1000, 5), false, false},
+		"rf":           {build(SuiteConfig{Nodes: 3}, 1000, 5), false, false},
+	} {
+		raw, err := json.Marshal(c.then.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.then.Config = nil
+		if err := json.Unmarshal(raw, &c.then.Config); err != nil { // as a result on the disk has it
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		if err := writeChange(&b, now, c.then); err != nil {
+			t.Fatal(err)
+		}
+		if table, tail := strings.Contains(b.String(), "throughput"), strings.Contains(b.String(), "x2.000"); table != c.table || tail != c.tail {
+			t.Errorf("%s:\n%s", name, b.String())
+		}
 	}
 }
 

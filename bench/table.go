@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -114,17 +115,25 @@ func verdictLine(run *record.Run) string {
 
 // writeChange prints this run against an earlier one of the same machine.
 func writeChange(w io.Writer, now, then *record.Run) error {
+	if !comparable(now, then) {
+		_, err := fmt.Fprintf(w, "\nThe last good result of this machine, %s, had another configuration: not compared.\n", then.ID)
+		return err
+	}
 	fmt.Fprintf(w, "\nAgainst %s (commit %.10s), medians:\n", then.ID, then.Commit.Hash)
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	for i := range now.Arms {
 		arm := &now.Arms[i]
 		old := then.Arm(arm.Name)
-		if old == nil || !comparable(arm, old) {
+		if old == nil || !maps.Equal(arm.Params, old.Params) {
 			continue
 		}
 		for _, name := range []string{"throughput", "response_p99", "broker_cpu"} {
 			a, b := arm.Values(name), old.Values(name)
 			if len(a) == 0 || len(b) == 0 || stats.Median(b) == 0 {
+				continue
+			}
+			if name == "response_p99" && !sameRate(arm, old) {
+				fmt.Fprintf(t, "  %s\tresponse p99\t-\tthe offered rates differ by more than %.0f %%\n", armTitle(arm.Name), 100*rateSlack)
 				continue
 			}
 			ratio := stats.Median(a) / stats.Median(b)
@@ -142,8 +151,34 @@ func writeChange(w io.Writer, now, then *record.Run) error {
 	return nil
 }
 
-// comparable says whether two arms asked for the same thing.
-func comparable(a, b *record.Arm) bool { return maps.Equal(a.Params, b.Params) }
+// comparable says whether two runs asked for the same thing; how often does not
+// matter. One of the two may come from a file, so numbers are compared as JSON.
+func comparable(a, b *record.Run) bool {
+	strip := func(r *record.Run) string {
+		config := maps.Clone(r.Config)
+		delete(config, "repetitions")
+		raw, err := json.Marshal(config) // keys sorted
+		if err != nil {
+			panic("BUG: a configuration that is no JSON: " + err.Error())
+		}
+		return string(raw)
+	}
+	return strip(a) == strip(b)
+}
+
+// rateSlack is how far two offered rates may lie apart and still ask for the
+// same: a response time grows steeply with the rate.
+const rateSlack = 0.02
+
+// sameRate says whether two arms were offered the same rate; saturating arms are
+// offered none.
+func sameRate(a, b *record.Arm) bool {
+	x, y := a.Values("offered"), b.Values("offered")
+	if len(x) == 0 || len(y) == 0 {
+		return len(x) == len(y)
+	}
+	return math.Abs(stats.Median(x)/stats.Median(y)-1) <= rateSlack
+}
 
 // observedPhase says which states of WAL space an arm's timed windows met.
 const observedPhase = "wal-phase"
