@@ -26,6 +26,7 @@ type writer struct {
 	logPos   int64
 	logStart int64  // logPos at the start of the round
 	idxBuf   []byte // frames to write at f.idxBytes
+	doubt    bool   // a sync failed: what is durable only Open tells
 }
 
 // writeBytesMax bounds one write to a log file.
@@ -249,6 +250,20 @@ func (w *writer) close() error {
 	w.open = nil
 	return first
 }
+
+// Discard drops what is staged: the log is as the last checkpoint left it.
+// Without anything staged, and after Close, it does nothing. It writes to the
+// disk. Errors: ErrFailed.
+func (l *Log) Discard() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.discard(errDiscard); err != errDiscard {
+		return err
+	}
+	return nil
+}
+
+var errDiscard = errors.New("store: discard asked for")
 
 // discard takes back all that is staged, because of cause: new files go, the
 // last file is cut to its checkpoint, durably. If that fails too the log is in

@@ -8,9 +8,10 @@ import (
 // Checkpoint makes all that was appended durable and visible, with state beside
 // it: the caller's own bytes, given back by State. One sync per touched file,
 // one of the directory if it has new names, then the checkpoint record and its
-// sync. It writes to the disk and keeps no reference to state. An error leaves
-// the log failed for ever: what is durable only Open tells. Errors: ErrFailed,
-// ErrClosed.
+// sync. It writes to the disk and keeps no reference to state. A write that fails,
+// as on a full disk, discards what is staged, like one in Append. A sync that
+// fails leaves the log failed for ever: what is durable only Open tells. Errors:
+// ErrFailed, ErrClosed, and those of the disk.
 func (l *Log) Checkpoint(state []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -28,12 +29,17 @@ func (l *Log) Checkpoint(state []byte) error {
 }
 
 // commit ends the round: files are those before the ones the writer touched.
+// Before a sync failed all that is durable is known, so the round can be taken
+// back; after one nothing is.
 func (l *Log) commit(files []*file, state []byte) error {
 	w := l.w
 	err := l.syncAll()
 	if err == nil {
 		files = append(slices.Clip(files), w.filled...)
 		err = w.record(files, state)
+	}
+	if err != nil && !w.doubt {
+		return l.discard(fmt.Errorf("checkpoint of %s: %w", l.opt.Dir, err))
 	}
 	l.w = nil
 	if err = firstError(err, w.close()); err != nil {
@@ -56,14 +62,20 @@ func (l *Log) syncAll() error {
 		if f == w.idx || f == w.log && w.logPos == w.logStart {
 			continue
 		}
-		if err := f.Datasync(); err != nil {
+		if err := w.synced(f.Datasync()); err != nil {
 			return err
 		}
 	}
 	if len(w.made) == 0 {
 		return nil
 	}
-	return l.fs.SyncDir(l.opt.Dir)
+	return w.synced(l.fs.SyncDir(l.opt.Dir))
+}
+
+// synced notes the outcome of a sync and gives it back.
+func (w *writer) synced(err error) error {
+	w.doubt = w.doubt || err != nil
+	return err
 }
 
 // record writes the checkpoint frame and syncs it.
@@ -78,7 +90,7 @@ func (w *writer) record(files []*file, state []byte) error {
 	if err := w.write(); err != nil {
 		return err
 	}
-	return w.idx.Datasync()
+	return w.synced(w.idx.Datasync())
 }
 
 // State gives what the last Checkpoint was given; nil if there was none. It
