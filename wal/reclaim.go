@@ -3,6 +3,8 @@ package wal
 import (
 	"errors"
 	"fmt"
+
+	"dyno/wal/vfs"
 )
 
 // moveBytesMax bounds how much Rewrite holds in memory at a time.
@@ -218,10 +220,20 @@ func (w *flusher) release(s *segment) error {
 
 // reuse gives a released segment's file back once nobody reads it.
 func (l *Log) reuse(s *segment) {
+	if f := l.takeFile(s); f != nil {
+		l.pool.giveBack(&segment{name: s.name, file: f}) // closes it: not under l.mu
+	}
+}
+
+// takeFile gives the file of a released segment to one caller; nil while it is
+// read, and to all others.
+func (l *Log) takeFile(s *segment) vfs.File {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s.freed.Load() && s.readers.Load() == 0 && s.file != nil {
-		l.pool.giveBack(s)
-		s.file = nil
+	if !s.freed.Load() || s.readers.Load() > 0 {
+		return nil
 	}
+	f := s.file
+	s.file = nil
+	return f
 }
