@@ -29,6 +29,9 @@ import (
 //     the connection's reader: on the log's goroutines it would hold up others.
 //   - A partition led elsewhere: NOT_LEADER_OR_FOLLOWER with the leader and its
 //     address from version 10 on (KIP-951).
+//   - After a batch of an idempotent producer was refused for want of room, its
+//     later ones on this connection are refused likewise until that one comes
+//     again (refused.go).
 //
 // Differs from Kafka: acks=1 is answered when the leader's log is durable, not
 // when it lies in the page cache. A frame that does not decode closes the
@@ -73,7 +76,8 @@ type produce struct {
 // log's until answered is set.
 type produced struct {
 	partition.Append
-	req *produce
+	req  *produce
+	part Partition // nil where it was refused before that was known
 
 	topic  []byte // name, bytes of the slab; or
 	id     ids.TopicID
@@ -87,6 +91,9 @@ type produced struct {
 
 // Appended implements partition.Reply. It is on the log's goroutine.
 func (d *produced) Appended(*partition.Append) {
+	if d.Err != nil {
+		d.req.refuse(d, leaderUnknown, d.Err)
+	}
 	d.answered.Store(true)
 	d.req.settle()
 }
@@ -199,9 +206,6 @@ func (p *produce) check(d *produced) (code, error) {
 	if err != nil {
 		return codeOfTopic(err, p.version >= 13), err
 	}
-	if p.c.srv.cfg.Backend.DiskFull() {
-		return codeKafkaStorage, replica.ErrDiskFull
-	}
 	set := part.Settings()
 	if len(d.Data) > set.MaxMessageBytes {
 		return codeMessageTooLarge, partition.ErrBatchTooLarge
@@ -212,10 +216,38 @@ func (p *produce) check(d *produced) (code, error) {
 	if d.Batch, err = partition.ParseBatch(d.Data); err != nil {
 		return codeOf(err), err
 	}
+	if err := p.room(part, d); err != nil {
+		return codeOf(err), err
+	}
 	if c, err := d.adapt(set); c != codeNone {
 		return c, err
 	}
 	return p.hand(part, d)
+}
+
+// room says why the batch may not go on for want of room, for itself or for one
+// of its producer before it.
+func (p *produce) room(part Partition, d *produced) error {
+	d.part = part
+	if err := p.c.refused.look(part, &d.Batch, p.c.srv.now(), p.c.srv.cfg.RequestTimeout); err != nil {
+		return err
+	}
+	if p.c.srv.cfg.Backend.DiskFull() {
+		_, leader := part.Leader()
+		p.refuse(d, leader, replica.ErrDiskFull)
+		return replica.ErrDiskFull
+	}
+	return nil
+}
+
+// refuse remembers a refusal that holds up the producer's later batches. The
+// reply has left by the request's deadline; from then on the client has
+// RequestTimeout to come again.
+func (p *produce) refuse(d *produced, leader ids.LeaderEpoch, err error) {
+	if d.Batch.ProducerID >= 0 && unwritten(err) {
+		until := max(p.deadline, p.c.srv.now()) + p.c.srv.cfg.RequestTimeout
+		p.c.refused.add(d.part, &d.Batch, leader, until, err)
+	}
 }
 
 // hand gives a checked batch to its partition.
@@ -228,6 +260,8 @@ func (p *produce) hand(part Partition, d *produced) (code, error) {
 	p.pending.Add(1)
 	if err := part.Append(&d.Append); err != nil {
 		p.pending.Add(-1) // never the last: the reader holds one itself
+		_, leader := part.Leader()
+		p.refuse(d, leader, err)
 		return codeOf(err), err
 	}
 	p.c.srv.count.batches.Add(1)

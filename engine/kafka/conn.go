@@ -41,6 +41,8 @@ type conn struct {
 	parked atomic.Pointer[produce]
 	wake   chan struct{}
 
+	refused refusals
+
 	cause  atomic.Int32 // 1 + the first reason to end, 0 before
 	killed atomic.Bool
 
