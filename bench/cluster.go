@@ -184,7 +184,7 @@ type total struct {
 	seen counters
 }
 
-// read takes a sample of every node.
+// sample reads usage and counters of every node.
 func (c *cluster) sample(ctx context.Context, client *http.Client) (total, error) {
 	t := total{at: time.Now(), seen: counters{}}
 	for _, n := range c.Nodes {

@@ -3,8 +3,10 @@ package bench
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,20 +51,64 @@ func blameDisk(dir string, err error) error {
 // lab lock, so whatever an earlier lab left there belongs to nobody.
 type workDir struct {
 	path string
+	made string // the root, if the lab made it; "" otherwise
 	next int
 }
 
-const workName = ".work"
+const (
+	workName = ".dyno-lab-work"
+	workMark = "made-by-dyno-lab" // a file in it: without it the directory is not the lab's
+)
 
+// newWorkDir clears what a lab left below root and makes a new work directory. A
+// directory of that name which no lab made is refused. Error: ErrUsage.
 func newWorkDir(root string) (*workDir, error) {
-	path := filepath.Join(root, workName)
-	if err := os.RemoveAll(path); err != nil {
-		return nil, fmt.Errorf("clear work directory: %w", err)
+	w := &workDir{path: filepath.Join(root, workName)}
+	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
+		w.made = root
 	}
-	if err := os.MkdirAll(path, 0o755); err != nil {
+	if _, err := os.Lstat(w.path); err == nil {
+		if err := w.clear(); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.MkdirAll(w.path, 0o755); err != nil {
 		return nil, fmt.Errorf("make work directory: %w", err)
 	}
-	return &workDir{path: path}, nil
+	if err := os.WriteFile(filepath.Join(w.path, workMark), nil, 0o644); err != nil {
+		return nil, fmt.Errorf("mark work directory: %w", err)
+	}
+	return w, nil
+}
+
+func (w *workDir) clear() error {
+	names, err := os.ReadDir(w.path)
+	if err != nil {
+		return fmt.Errorf("clear work directory: %w", err)
+	}
+	marked := slices.ContainsFunc(names, func(e fs.DirEntry) bool { return e.Name() == workMark })
+	if len(names) > 0 && !marked { // an empty one may be a lab's that died before the mark
+		return fmt.Errorf("%w: %s was not made by a lab: move it away, or choose another place with --data", ErrUsage, w.path)
+	}
+	return w.remove()
+}
+
+// remove takes the mark away last, so that what is left of an interrupted removal
+// is still the lab's.
+func (w *workDir) remove() error {
+	names, err := os.ReadDir(w.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("clear work directory: %w", err)
+	}
+	for _, e := range names {
+		if e.Name() == workMark {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(w.path, e.Name())); err != nil {
+			return fmt.Errorf("clear work directory: %w", err)
+		}
+	}
+	return os.RemoveAll(w.path)
 }
 
 // fresh makes an empty directory; names have the same length in every run.
@@ -82,7 +128,15 @@ func (w *workDir) settle(dir string) error {
 	return errors.Join(err, syncFS(w.path))
 }
 
-func (w *workDir) close() error { return os.RemoveAll(w.path) }
+// close removes the work directory, and the root if the lab made it and nothing
+// else lives in it.
+func (w *workDir) close() error {
+	err := w.remove()
+	if w.made != "" {
+		_ = os.Remove(w.made)
+	}
+	return err
+}
 
 func syncFS(dir string) error {
 	f, err := os.Open(dir)

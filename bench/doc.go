@@ -8,7 +8,7 @@
 //
 // A run, in order:
 //
-//  1. newLab takes the machine's lab lock, checks disk and quiet, probes;
+//  1. openLab takes the machine's lab lock, checks disk and quiet, probes;
 //  2. repetitions run interleaved, each in a directory and processes of its own;
 //  3. each is verified: a lost, duplicated, reordered or corrupted record fails
 //     the run, a generator that was the bottleneck makes it invalid;

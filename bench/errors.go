@@ -1,6 +1,9 @@
 package bench
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 var (
 	// ErrBusy means another lab runs on this machine, or the machine is too
@@ -20,3 +23,20 @@ var (
 	// ErrUsage means the request itself is wrong.
 	ErrUsage = errors.New("usage")
 )
+
+// Interrupted is an experiment that ended early. Err is why.
+type Interrupted struct {
+	Kept, Of int // repetitions that the same command will not run again, of all
+	Err      error
+}
+
+func (e *Interrupted) Error() string { return fmt.Sprintf("%v (%s)", e.Err, e.Left()) }
+func (e *Interrupted) Unwrap() error { return e.Err }
+
+// Left says what the experiment leaves, as the end of a sentence.
+func (e *Interrupted) Left() string {
+	if e.Kept == 0 {
+		return fmt.Sprintf("none of %d repetitions is kept", e.Of)
+	}
+	return fmt.Sprintf("%d of %d repetitions are kept: the same command goes on from there", e.Kept, e.Of)
+}

@@ -109,7 +109,7 @@ func RunExperiment(ctx context.Context, name string, opt Options, cfg Experiment
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	led, err := openLedger(opt.Results, &e, l.env.Fingerprint, order)
+	led, err := openLedger(opt.Results, &e, l.env.Fingerprint, opt.source, order)
 	if err != nil {
 		return nil, err
 	}
@@ -225,6 +225,7 @@ type experiment struct {
 	lab    *lab
 	ledger *ledger
 	peers  string
+	phase  string // of the space the last repetition wrote into, as its log tells
 }
 
 // all runs what the ledger does not have yet.
@@ -238,7 +239,7 @@ func (x *experiment) all(ctx context.Context, order []turn) error {
 		name := fmt.Sprintf("%s, repetition %d", c.Arm, t.number)
 		begun := time.Now()
 		if err := x.lab.between(ctx, name); err != nil {
-			return x.interrupted(err, i, len(order))
+			return x.interrupted(err, len(order))
 		}
 		if err := requireFree(x.lab.work.path, x.DiskNeed); err != nil {
 			return err
@@ -246,10 +247,10 @@ func (x *experiment) all(ctx context.Context, order []turn) error {
 		x.lab.progress.say(name, "measure", "")
 		rep, err := x.measure(ctx, c, t)
 		if err != nil {
-			return x.interrupted(fmt.Errorf("%s: %w", name, err), i, len(order))
+			return x.interrupted(fmt.Errorf("%s: %w", name, err), len(order))
 		}
 		rep.Order = i + 1
-		if err := x.ledger.add(c.Arm, rep); err != nil {
+		if err := x.ledger.add(c.Arm, rep, x.phase); err != nil {
 			return err
 		}
 		x.lab.progress.step(time.Since(begun))
@@ -258,8 +259,8 @@ func (x *experiment) all(ctx context.Context, order []turn) error {
 }
 
 // interrupted tells what is kept.
-func (x *experiment) interrupted(err error, done, of int) error {
-	return fmt.Errorf("%w (%d of %d repetitions are kept: the same command goes on from there)", err, done, of)
+func (x *experiment) interrupted(err error, of int) error {
+	return &Interrupted{Kept: x.ledger.kept(), Of: of, Err: err}
 }
 
 // measure runs one repetition of a cell in fresh processes and a fresh directory.
@@ -293,6 +294,7 @@ func (x *experiment) measure(ctx context.Context, c *Cell, t turn) (record.Repet
 	if rep.Values, rep.Seconds, err = cellValues(raw, written); err != nil {
 		return rep, err
 	}
+	x.phase = cellPhase(raw)
 	c.check(&rep)
 	return rep, x.lab.work.settle(dir)
 }
@@ -319,6 +321,18 @@ func (x *experiment) jobs(c *Cell, dir string, seed uint64) ([]job, error) {
 		jobs = append(jobs, job{name: name, argv: argv, work: task.Work, spec: task.Spec})
 	}
 	return jobs, nil
+}
+
+// cellPhase names the states of space a cell's processes met, each once.
+func cellPhase(raw []json.RawMessage) string {
+	var seen []string
+	for _, r := range raw {
+		var res cell.Result // cellValues has read it before
+		if json.Unmarshal(r, &res) == nil && res.Phase != "" && !slices.Contains(seen, res.Phase) {
+			seen = append(seen, res.Phase)
+		}
+	}
+	return strings.Join(seen, ",")
 }
 
 // cellUnits declares what cellValues gives.

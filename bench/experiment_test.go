@@ -85,9 +85,12 @@ func TestExperimentResumes(t *testing.T) {
 	opt, _, strays := fakeLab(t, fakeGood)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	opt.source = exactSource
 	first := opt
 	first.Err = &watchWriter{word: `"step":3`, act: cancel}
-	if _, err := RunExperiment(ctx, "tiny", first, ExperimentConfig{}); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "2 of 5") {
+	var left *Interrupted
+	_, err := RunExperiment(ctx, "tiny", first, ExperimentConfig{})
+	if !errors.Is(err, context.Canceled) || !errors.As(err, &left) || !strings.Contains(left.Left(), "2 of 5 repetitions are kept") {
 		t.Fatalf("interrupted: %v", err)
 	}
 	if pids := strays(); len(pids) > 0 {
@@ -115,6 +118,9 @@ func TestExperimentResumes(t *testing.T) {
 	}
 	orders := map[int]bool{}
 	for _, arm := range run.Arms {
+		if phase := arm.Observed[observedPhase]; phase == "" {
+			t.Errorf("%s: the state of its space is not recorded", arm.Name)
+		}
 		for _, rep := range arm.Repetitions {
 			orders[rep.Order] = true
 		}
@@ -127,41 +133,64 @@ func TestExperimentResumes(t *testing.T) {
 	}
 }
 
-// Another configuration must not inherit repetitions.
+var exactSource = record.Commit{Hash: strings.Repeat("0123456789", 4)}
+
+// A program of unknown or changed source keeps nothing: the next one may be
+// another program of the same name.
+func TestInexactBuildKeepsNothing(t *testing.T) {
+	withTiny(t)
+	for name, source := range map[string]record.Commit{
+		"dirty": {Hash: exactSource.Hash, Dirty: true}, "unknown": {Hash: record.Unknown},
+	} {
+		opt, _, _ := fakeLab(t, fakeGood)
+		ctx, cancel := context.WithCancel(t.Context())
+		opt.source, opt.Err = source, &watchWriter{word: `"step":3`, act: cancel}
+		_, err := RunExperiment(ctx, "tiny", opt, ExperimentConfig{})
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), "none of 5") {
+			t.Errorf("%s: %v", name, err)
+		}
+		emptyOrGone(t, opt.Results)
+	}
+}
+
+// Another configuration must neither inherit repetitions nor cost them.
 func TestLedgerOfAnotherRunIsNotMixedIn(t *testing.T) {
 	root := t.TempDir()
-	e := Experiment{Name: "x", Config: map[string]any{"seed": 1}}
-	l, err := openLedger(root, &e, "machine", nil)
-	if err != nil {
-		t.Fatal(err)
+	e := Experiment{Name: "x", Config: map[string]any{}}
+	open := func(seed int, machine string, source record.Commit) *ledger {
+		t.Helper()
+		e.Config["seed"] = seed
+		l, err := openLedger(root, &e, machine, source, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
 	}
-	if err := l.add("arm", record.Repetition{Number: 1, Status: record.OK}); err != nil {
+	l := open(1, "machine", exactSource)
+	if err := l.add("arm", record.Repetition{Number: 1, Status: record.OK}, "zero"); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.close(); err != nil {
 		t.Fatal(err)
 	}
-	for name, c := range map[string]struct {
-		seed    int
-		machine string
-		has     bool
-	}{"the same": {1, "machine", true}, "another seed": {2, "machine", false}, "another machine": {1, "other", false}} {
-		raw, err := os.ReadFile(filepath.Join(root, ".ledger-x.jsonl"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		e.Config["seed"] = c.seed
-		l, err := openLedger(root, &e, c.machine, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, c := range []struct {
+		name, machine string
+		seed          int
+		source        record.Commit
+		has           bool
+	}{
+		{"another seed", "machine", 2, exactSource, false},
+		{"another machine", "other", 1, exactSource, false},
+		{"another commit", "machine", 1, record.Commit{Hash: strings.Repeat("a", 40)}, false},
+		{"a dirty build", "machine", 1, record.Commit{Hash: exactSource.Hash, Dirty: true}, false},
+		{"the same", "machine", 1, exactSource, true}, // the others have not taken it away
+	} {
+		l := open(c.seed, c.machine, c.source)
 		if l.has("arm", 1) != c.has {
-			t.Errorf("%s: has %v", name, !c.has)
+			t.Errorf("%s: has %v", c.name, !c.has)
 		}
 		if err := l.close(); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(root, ".ledger-x.jsonl"), raw, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"time"
 
@@ -23,6 +22,8 @@ type Options struct {
 	Out      io.Writer // the report for people; required
 	Err      io.Writer // progress; required
 	Terminal bool      // Err is a terminal
+
+	source record.Commit // of what is measured: this program
 
 	lock  string    // the lab lock's name; tests have their own
 	quiet quietRule // when the machine counts as quiet
@@ -43,6 +44,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Data == "" {
 		o.Data = o.Results
+	}
+	if o.source == (record.Commit{}) {
+		o.source = record.Source()
 	}
 	if o.lock == "" {
 		o.lock = labName
@@ -66,9 +70,13 @@ type lab struct {
 }
 
 // openLab takes the machine. need is the most one repetition may write. Errors:
-// ErrBusy, ErrNoSpace.
+// ErrUsage, ErrBusy, ErrNoSpace.
 func openLab(ctx context.Context, opt *Options, need int64, steps int) (_ *lab, err error) {
 	opt.setDefaults()
+	if opt.Record && !opt.source.Exact() {
+		return nil, fmt.Errorf("%w: a recorded run needs a program built from a commit, this one is from %s: commit and `make build`, or leave out --record",
+			ErrUsage, sourceWord(opt.source))
+	}
 	l := &lab{opt: opt, child: opt.Child, started: time.Now(), progress: newReporter(opt.Err, opt.Terminal, steps)}
 	if l.lock, err = acquire(opt.lock); err != nil {
 		return nil, err
@@ -81,10 +89,8 @@ func openLab(ctx context.Context, opt *Options, need int64, steps int) (_ *lab, 
 	if l.work, err = newWorkDir(opt.Data); err != nil {
 		return nil, err
 	}
-	if !opt.Record {
-		if err := record.Sweep(opt.Results); err != nil {
-			return nil, err
-		}
+	if err := record.Sweep(opt.Results); err != nil {
+		return nil, err
 	}
 	if err := requireFree(l.work.path, need); err != nil {
 		return nil, err
@@ -104,14 +110,19 @@ func openLab(ctx context.Context, opt *Options, need int64, steps int) (_ *lab, 
 	return l, err
 }
 
+func sourceWord(c record.Commit) string {
+	if c.Dirty {
+		return fmt.Sprintf("commit %.10s with uncommitted changes", c.Hash)
+	}
+	return "an unknown commit"
+}
+
 // close gives the machine back and leaves nothing behind. It is called once.
 func (l *lab) close() error {
 	l.progress.clear()
 	var err error
 	if l.work != nil {
 		err = l.work.close()
-		// The root itself stays only if something lives in it.
-		_ = os.Remove(l.opt.Data)
 	}
 	return errors.Join(err, l.lock.release())
 }
@@ -150,7 +161,7 @@ func (l *lab) finish(run *record.Run) {
 	run.Environment = l.env
 	run.Started = l.started.UTC().Truncate(time.Second)
 	run.Seconds = time.Since(l.started).Seconds()
-	run.Commit = record.Source()
+	run.Commit = l.opt.source
 	if steal := l.env.StealShare(); steal > stealMax {
 		l.caution(fmt.Sprintf("the hypervisor took %.1f %% of the CPU time", 100*steal))
 	}

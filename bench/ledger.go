@@ -3,12 +3,14 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"dyno/bench/record"
 )
@@ -20,6 +22,11 @@ type ledger struct {
 	path string
 	file *os.File
 	arms map[string][]record.Repetition
+	// phases are the states of space that an arm's repetitions met, each once.
+	phases map[string][]string
+	// exact says that the build tells its whole source: without that nothing is
+	// kept for another invocation, which may be another build.
+	exact bool
 	// Resumed is how many repetitions an earlier run left.
 	resumed int
 }
@@ -38,21 +45,27 @@ type ledgerHead struct {
 type ledgerLine struct {
 	Arm        string            `json:"arm"`
 	Repetition record.Repetition `json:"repetition"`
+	Phase      string            `json:"phase,omitempty"`
 }
 
-const ledgerSchema = "dyno.ledger/1"
+const ledgerSchema = "dyno.ledger/2"
 
-// openLedger goes on with the ledger of the same run, or starts one.
-func openLedger(root string, e *Experiment, fingerprint string, order []turn) (*ledger, error) {
+// openLedger goes on with the ledger of the same run, or starts one. The file's
+// name tells the runs apart, so that none loses what another one kept.
+func openLedger(root string, e *Experiment, fingerprint string, source record.Commit, order []turn) (*ledger, error) {
 	config, err := json.Marshal(e.Config)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	head, err := json.Marshal(ledgerHead{ledgerSchema, e.Name, fingerprint, record.Source(), string(config), len(order)})
+	head, err := json.Marshal(ledgerHead{ledgerSchema, e.Name, fingerprint, source, string(config), len(order)})
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	l := &ledger{path: filepath.Join(root, ".ledger-"+e.Name+".jsonl"), arms: map[string][]record.Repetition{}}
+	hash := sha256.Sum256(head)
+	l := &ledger{
+		path: filepath.Join(root, fmt.Sprintf(".ledger-%s-%.8x.jsonl", e.Name, hash[:])),
+		arms: map[string][]record.Repetition{}, phases: map[string][]string{}, exact: source.Exact(),
+	}
 	old, err := os.ReadFile(l.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open ledger: %w", err)
@@ -73,7 +86,7 @@ func openLedger(root string, e *Experiment, fingerprint string, order []turn) (*
 // returns them.
 func (l *ledger) resume(old, head []byte) []byte {
 	first, rest, ok := bytes.Cut(old, []byte{'\n'})
-	if !ok || !bytes.Equal(first, head) {
+	if !ok || !l.exact || !bytes.Equal(first, head) {
 		return nil
 	}
 	var kept []byte
@@ -84,11 +97,30 @@ func (l *ledger) resume(old, head []byte) []byte {
 		if json.Unmarshal(lines.Bytes(), &line) != nil {
 			break
 		}
-		l.arms[line.Arm] = append(l.arms[line.Arm], line.Repetition)
+		l.take(line)
 		l.resumed++
 		kept = append(append(kept, lines.Bytes()...), '\n')
 	}
 	return kept
+}
+
+func (l *ledger) take(line ledgerLine) {
+	l.arms[line.Arm] = append(l.arms[line.Arm], line.Repetition)
+	if seen := l.phases[line.Arm]; line.Phase != "" && !slices.Contains(seen, line.Phase) {
+		l.phases[line.Arm] = append(seen, line.Phase)
+	}
+}
+
+// kept is how many repetitions the next invocation will find.
+func (l *ledger) kept() int {
+	n := 0
+	for _, reps := range l.arms {
+		n += len(reps)
+	}
+	if !l.exact {
+		return 0
+	}
+	return n
 }
 
 func (l *ledger) has(arm string, number int) bool {
@@ -101,8 +133,9 @@ func (l *ledger) has(arm string, number int) bool {
 }
 
 // add keeps one repetition; it is on the disk when add returns.
-func (l *ledger) add(arm string, rep record.Repetition) error {
-	raw, err := json.Marshal(ledgerLine{arm, rep})
+func (l *ledger) add(arm string, rep record.Repetition, phase string) error {
+	line := ledgerLine{arm, rep, phase}
+	raw, err := json.Marshal(line)
 	if err == nil {
 		_, err = l.file.Write(append(raw, '\n'))
 	}
@@ -112,18 +145,18 @@ func (l *ledger) add(arm string, rep record.Repetition) error {
 	if err != nil {
 		return fmt.Errorf("keep a repetition: %w", err)
 	}
-	l.arms[arm] = append(l.arms[arm], rep)
+	l.take(line)
 	return nil
 }
 
-// close keeps a ledger that has repetitions; an empty one goes away.
+// close keeps a ledger that another invocation can use; any other goes away.
 func (l *ledger) close() error {
 	if l.file == nil {
 		return nil
 	}
 	err := l.file.Close()
 	l.file = nil
-	if len(l.arms) == 0 {
+	if l.kept() == 0 {
 		err = errors.Join(err, os.Remove(l.path))
 	}
 	return err

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"dyno/bench/cell"
+	"dyno/bench/record"
 )
 
 func TestSecondLabIsTurnedAway(t *testing.T) {
@@ -84,6 +86,55 @@ func TestFullDiskIsRefused(t *testing.T) {
 	}
 	if err := requireFree(t.TempDir(), 1); err != nil {
 		t.Errorf("one byte: %v", err)
+	}
+}
+
+func TestLabRemovesOnlyWhatItMade(t *testing.T) {
+	root := t.TempDir()
+	own := filepath.Join(root, workName)
+	if err := os.MkdirAll(filepath.Join(own, "thesis"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newWorkDir(root); !errors.Is(err, ErrUsage) {
+		t.Errorf("somebody's directory was taken: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(own, "thesis")); err != nil {
+		t.Error(err)
+	}
+	if err := os.RemoveAll(own); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second one finds what the first one left, killed
+		w, err := newWorkDir(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if dir, err := w.fresh(); err != nil || filepath.Base(dir) != "000001" {
+			t.Errorf("%s, %v", dir, err)
+		}
+	}
+	w, err := newWorkDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(root); err != nil {
+		t.Errorf("an empty root that was there before: %v", err)
+	}
+	emptyOrGone(t, root)
+}
+
+func TestRecordedRunNeedsACommit(t *testing.T) {
+	for _, source := range []record.Commit{{Hash: record.Unknown}, {Hash: exactSource.Hash, Dirty: true}} {
+		opt, _, _ := fakeLab(t, fakeGood)
+		opt.Record, opt.source = true, source
+		_, err := openLab(t.Context(), &opt, 1, 1)
+		if !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "make build") {
+			t.Errorf("%+v: %v", source, err)
+		}
+		emptyOrGone(t, opt.Results)
 	}
 }
 

@@ -33,6 +33,7 @@ func RunSuite(ctx context.Context, opt Options, cfg SuiteConfig) (_ *record.Run,
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	opt.source = record.SourceOf(cfg.Dyno[0])
 	plan := cfg.plan()
 	steps := len(plan)
 	if cfg.Profile {

@@ -56,8 +56,10 @@ func (c *SuiteConfig) validate() error {
 	switch {
 	case len(c.Dyno) == 0:
 		return fmt.Errorf("%w: no dyno program to measure", ErrUsage)
-	case c.Nodes < 1 || c.Nodes > portStep:
-		return fmt.Errorf("%w: %d nodes: want 1 to %d", ErrUsage, c.Nodes, portStep)
+	case c.Nodes < 1:
+		return fmt.Errorf("%w: %d nodes: want 1", ErrUsage, c.Nodes)
+	case c.Nodes > 1:
+		return fmt.Errorf("%w: %d nodes: a cluster of this version has one node", ErrUsage, c.Nodes)
 	case c.Repetitions < 1 || c.Repetitions > 100:
 		return fmt.Errorf("%w: %d repetitions: want 1 to 100", ErrUsage, c.Repetitions)
 	case c.Window < windowMin:

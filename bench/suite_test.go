@@ -136,12 +136,13 @@ func TestBadBrokersAreNamedAndCleared(t *testing.T) {
 func TestSuiteRefusesNonsense(t *testing.T) {
 	opt, good, _ := fakeLab(t, fakeGood)
 	for name, change := range map[string]func(*SuiteConfig){
-		"make build":  func(c *SuiteConfig) { c.Dyno = []string{filepath.Join(t.TempDir(), "dyno")} },
-		"nodes":       func(c *SuiteConfig) { c.Nodes = 99 },
-		"repetitions": func(c *SuiteConfig) { c.Repetitions = -1 },
-		"acks":        func(c *SuiteConfig) { c.Acks = "most" },
-		"window":      func(c *SuiteConfig) { c.Window = 1 },
-		"bytes":       func(c *SuiteConfig) { c.RecordBytes = 3 },
+		"make build":                func(c *SuiteConfig) { c.Dyno = []string{filepath.Join(t.TempDir(), "dyno")} },
+		"nodes":                     func(c *SuiteConfig) { c.Nodes = 3 },
+		"this version has one node": func(c *SuiteConfig) { c.Nodes = 2 },
+		"repetitions":               func(c *SuiteConfig) { c.Repetitions = -1 },
+		"acks":                      func(c *SuiteConfig) { c.Acks = "most" },
+		"window":                    func(c *SuiteConfig) { c.Window = 1 },
+		"bytes":                     func(c *SuiteConfig) { c.RecordBytes = 3 },
 	} {
 		cfg := good
 		change(&cfg)

@@ -104,6 +104,9 @@ func (x *experiment) publish(cfg ExperimentConfig) (_ *record.Run, err error) {
 				run.Seeds = append(run.Seeds, rep.Seed)
 			}
 		}
+		if phases := x.ledger.phases[c.Arm]; len(phases) > 0 {
+			arm.Observed = map[string]string{observedPhase: strings.Join(phases, ",")}
+		}
 		run.Arms = append(run.Arms, arm)
 	}
 	run.Verdict = conclude(run, x.Targets)

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+	"dyno/wal"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -179,6 +181,22 @@ func (l *memoryLog) Append(_ int, records [][]byte) error {
 func (l *memoryLog) Syncs() int64  { return 0 }
 func (l *memoryLog) Phase() string { return "memory" }
 func (l *memoryLog) Close() error  { return nil }
+
+// A log whose space is not ready in time must not be measured as if it were.
+func TestUnreadySpaceIsAnError(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits 2 s")
+	}
+	log, err := wal.Open(wal.Options{Dir: t.TempDir(), SegmentBytes: 1 << 20, SpareSegments: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	l := &walLog{log: log, streams: make([]walStream, 1)}
+	if err := l.settle(t.Context(), 7); err == nil || !strings.Contains(err.Error(), "not ready") {
+		t.Errorf("got %v", err)
+	}
+}
 
 func TestVerifyCatchesEveryKindOfLie(t *testing.T) {
 	for name, fault := range map[string]func([][]byte) [][]byte{

@@ -115,7 +115,8 @@ func (l *walLog) settle(ctx context.Context, spares int64) error {
 		case <-tick.C:
 		}
 	}
-	return nil
+	return fmt.Errorf("%d segments were made and no zero was written for %v: the space of the measured time is not ready",
+		l.log.Stats().SegmentsMade, still*look)
 }
 
 // Append submits the records as one batch and waits for its Done.

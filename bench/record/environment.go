@@ -2,6 +2,7 @@ package record
 
 import (
 	"crypto/sha256"
+	"debug/buildinfo"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -243,11 +244,31 @@ func chosen(s string) string {
 // Source is the commit the running program was built from, as the toolchain
 // stamped it; "unknown" where it was built without version control.
 func Source() Commit {
-	c := Commit{Hash: "unknown"}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return c
+		return Commit{Hash: Unknown}
 	}
+	return commitOf(info)
+}
+
+// SourceOf tells what the Go program in a file was built from; a file that does
+// not tell is of an unknown commit.
+func SourceOf(path string) Commit {
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		return Commit{Hash: Unknown}
+	}
+	return commitOf(info)
+}
+
+// Unknown is the hash of a program that was built without its commit.
+const Unknown = "unknown"
+
+// Exact says whether the commit tells all of the source.
+func (c Commit) Exact() bool { return c.Hash != "" && c.Hash != Unknown && !c.Dirty }
+
+func commitOf(info *debug.BuildInfo) Commit {
+	c := Commit{Hash: Unknown}
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
