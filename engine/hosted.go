@@ -13,6 +13,7 @@ import (
 	"dyno/engine/partition"
 	"dyno/engine/replica"
 	"dyno/engine/store"
+	"dyno/wal"
 )
 
 // hosted is one partition replica on this node: its Kafka view, its Raft group
@@ -28,6 +29,7 @@ type hosted struct {
 	alone   bool        // needs no peer and has replayed its log; owner: hosts' goroutine
 	moving  sync.Mutex  // held while files are written: by the mover or by retention
 	gone    atomic.Bool // set before anything it holds is deleted
+	ended   bool        // its group is removed, its files may not be yet; owner: hosts' goroutine
 }
 
 var _ kafka.Partition = (*hosted)(nil)
@@ -68,10 +70,14 @@ func (h *hosted) MaxTime() (partition.TimedOffset, error) {
 }
 
 // whyFailed tells a read that met a deletion from one that met damage: who
-// found the partition before it went may still read while it goes.
+// found the partition before it went may still read while it goes. The
+// partition knows neither its files' errors nor the log's.
 func (h *hosted) whyFailed(err error) error {
 	if err != nil && h.gone.Load() {
 		return fmt.Errorf("%w: deleted while it was read: %v", kafka.ErrUnknownTopic, err) // not wrapped: its code is not the answer
+	}
+	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, wal.ErrCorrupt) {
+		return fmt.Errorf("%w: %w", replica.ErrDamaged, err)
 	}
 	return err
 }

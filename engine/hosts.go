@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"sync"
+	"time"
 
 	"dyno/engine/ids"
 	"dyno/engine/metadata"
@@ -18,7 +20,8 @@ import (
 
 // hosts brings what this node holds in line with the metadata image: it opens
 // the replicas that the image places here, ends those it does not, and hands
-// changed settings on. One goroutine does it all; changed only wakes it.
+// changed settings on. What fails is tried again. One goroutine does it all;
+// changed only wakes it.
 type hosts struct {
 	node *Node
 	wake chan struct{} // capacity 1; sent to by changed; never closed
@@ -29,7 +32,7 @@ type hosts struct {
 	mu      sync.Mutex // guards what follows
 	byGroup map[ids.GroupID]*hosted
 	settled ids.LogIndex  // image up to which the node is in line
-	err     error         // of the last round
+	errs    failures      // of the last round, where there were any
 	round   chan struct{} // closed after each round, then replaced
 }
 
@@ -46,9 +49,8 @@ func (h *hosts) start() error {
 	if err := h.sweep(); err != nil {
 		return err
 	}
-	h.reconcile()
-	if h.err != nil {
-		return errors.Join(h.err, h.closeAll())
+	if err := h.reconcile(); err != nil {
+		return errors.Join(err, h.closeAll())
 	}
 	go h.run()
 	return nil
@@ -68,7 +70,7 @@ func (h *hosts) Close() error {
 
 func (h *hosts) closeAll() error {
 	var first error
-	for _, p := range h.list() {
+	for _, p := range h.all() {
 		if err := p.files.Close(); err != nil && first == nil {
 			first = err
 		}
@@ -84,24 +86,35 @@ func (h *hosts) changed() {
 	}
 }
 
+// hostRetry is how long after a round that failed the next one begins.
+const hostRetry = time.Second
+
 func (h *hosts) run() {
 	defer close(h.done)
+	retry := time.NewTimer(hostRetry)
+	defer retry.Stop()
+	retry.Stop() // start's round left no error
 	for {
 		select {
 		case <-h.wake:
-			h.reconcile()
+		case <-retry.C:
 		case <-h.stop:
 			return
+		}
+		retry.Stop()
+		if err := h.reconcile(); err != nil {
+			h.node.cfg.Log.Error("partitions out of line with the metadata; it will be tried again", "node", h.node.identity.NodeID, "err", err)
+			retry.Reset(hostRetry)
 		}
 	}
 }
 
-// settle waits until the node is in line with the image at index, and gives the
-// error of that round.
-func (h *hosts) settle(ctx context.Context, index ids.LogIndex) error {
+// settle waits until the node is in line with the image at index, and gives
+// what failed for one topic in that round; the zero id stands for none.
+func (h *hosts) settle(ctx context.Context, index ids.LogIndex, topic ids.TopicID) error {
 	for {
 		h.mu.Lock()
-		settled, err, round := h.settled, h.err, h.round
+		settled, err, round := h.settled, errors.Join(h.errs[topic]...), h.round
 		h.mu.Unlock()
 		if settled >= index {
 			return err
@@ -116,8 +129,14 @@ func (h *hosts) settle(ctx context.Context, index ids.LogIndex) error {
 	}
 }
 
-// list gives the hosted partitions in no order.
+// list gives the hosted partitions in no order, without those that are being
+// deleted.
 func (h *hosts) list() []*hosted {
+	return slices.DeleteFunc(h.all(), func(p *hosted) bool { return p.gone.Load() })
+}
+
+// all gives the hosted partitions in no order.
+func (h *hosts) all() []*hosted {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	out := make([]*hosted, 0, len(h.byGroup))
@@ -127,14 +146,15 @@ func (h *hosts) list() []*hosted {
 	return out
 }
 
+// get gives a hosted partition, also one that is being deleted, or nil.
 func (h *hosts) get(g ids.GroupID) *hosted {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.byGroup[g]
 }
 
-// reconcile is one round.
-func (h *hosts) reconcile() {
+// reconcile is one round. It gives all that failed.
+func (h *hosts) reconcile() error {
 	view := h.node.configView()
 	wanted := map[ids.GroupID]bool{}
 	for _, t := range view.Image.Topics() {
@@ -145,10 +165,10 @@ func (h *hosts) reconcile() {
 		}
 	}
 	// What goes goes first: a topic of the same name may stand in the image by now.
-	var errs []error
-	for _, p := range h.list() {
+	errs := failures{}
+	for _, p := range h.all() {
 		if !wanted[p.group.ID()] {
-			errs = append(errs, h.unhost(p))
+			errs.add(p.topic, h.unhost(p))
 		}
 	}
 	for _, t := range view.Image.Topics() {
@@ -162,40 +182,53 @@ func (h *hosts) reconcile() {
 				p.SetSettings(settings)
 				p.files.SetFileBytes(settings.SegmentBytes)
 			} else if err := h.host(t, ids.Partition(i), id, settings); err != nil {
-				errs = append(errs, fmt.Errorf("host %s-%d: %w", t.Name, i, err))
+				errs.add(t.ID, fmt.Errorf("host %s-%d: %w", t.Name, i, err))
 			}
 		}
 	}
-	errs = append(errs, h.awaitAlone())
+	h.awaitAlone(errs)
 	h.mu.Lock()
-	h.settled, h.err = view.Image.Index, errors.Join(errs...)
+	h.settled, h.errs = view.Image.Index, errs
 	close(h.round)
 	h.round = make(chan struct{})
 	h.mu.Unlock()
-	if h.err != nil {
-		h.node.cfg.Log.Error("partitions out of line with the metadata", "node", h.node.identity.NodeID, "err", h.err)
+	return errs.join()
+}
+
+// failures are the errors of a round by topic. It is not changed after it.
+type failures map[ids.TopicID][]error
+
+func (f failures) add(t ids.TopicID, err error) {
+	if err != nil {
+		f[t] = append(f[t], err)
 	}
+}
+
+func (f failures) join() error {
+	var all []error
+	for _, list := range f {
+		all = append(all, list...)
+	}
+	return errors.Join(all...)
 }
 
 // awaitAlone waits until every replica that needs nobody else leads and has
 // applied what its log holds: before that its high watermark is behind what was
 // acknowledged. Replicas with peers may have to wait for those to come up, so
 // nobody waits for them.
-func (h *hosts) awaitAlone() error {
+func (h *hosts) awaitAlone(errs failures) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	var errs []error
 	for _, p := range h.list() {
 		if len(p.members) > 1 || p.alone {
 			continue
 		}
 		if _, err := p.group.ReadIndex(ctx); err != nil {
-			errs = append(errs, fmt.Errorf("replay %s-%d: %w", p.name, p.part, err))
+			errs.add(p.topic, fmt.Errorf("replay %s-%d: %w", p.name, p.part, err))
 			continue
 		}
 		p.alone = true
 	}
-	return errors.Join(errs...)
 }
 
 // host opens one replica and publishes it when it can be found and used.
@@ -242,21 +275,25 @@ func (n *Node) cutBefore(g ids.GroupID) ids.LogIndex {
 	return 0
 }
 
-// unhost ends a replica and deletes all it held.
+// unhost ends a replica and deletes all it held. Nobody finds it from the first
+// step on; it stays known until the last one succeeded, so that the next round
+// goes on where this one failed.
 func (h *hosts) unhost(p *hosted) error {
 	n := h.node
 	p.gone.Store(true)
 	n.directory.Remove(p.topic, p.part)
+	if !p.ended {
+		if err := n.raft.Remove(context.Background(), p.group.ID()); err != nil {
+			return fmt.Errorf("remove %s-%d: %w", p.name, p.part, err)
+		}
+		p.ended = true
+	}
+	if err := p.files.Remove(); err != nil {
+		return fmt.Errorf("remove files of %s-%d: %w", p.name, p.part, err)
+	}
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	delete(h.byGroup, p.group.ID())
-	h.mu.Unlock()
-	err := n.raft.Remove(context.Background(), p.group.ID())
-	if err == nil {
-		err = p.files.Remove()
-	}
-	if err != nil {
-		return fmt.Errorf("remove %s-%d: %w", p.name, p.part, err)
-	}
 	return nil
 }
 

@@ -40,7 +40,7 @@ func (b backend) createTopic(ctx context.Context, t kafka.NewTopic, validate boo
 		return res
 	}
 	res.ID = rec.ID
-	res.Err = b.hosts.settle(ctx, b.meta.Applied())
+	res.Err = b.hosts.settle(ctx, b.meta.Applied(), rec.ID)
 	return res
 }
 
@@ -125,7 +125,7 @@ func (b backend) DeleteTopic(ctx context.Context, name string, id ids.TopicID) k
 		res.Err = err
 		return res
 	}
-	res.Err = b.hosts.settle(ctx, b.meta.Applied())
+	res.Err = b.hosts.settle(ctx, b.meta.Applied(), t.ID)
 	return res
 }
 
@@ -149,7 +149,7 @@ func (b backend) CreatePartitions(ctx context.Context, topic string, count int32
 	if _, err := b.change(ctx, &metadata.AddPartitions{ID: t.ID, From: ids.Partition(have), Partitions: parts}); err != nil {
 		return err
 	}
-	return b.hosts.settle(ctx, b.meta.Applied())
+	return b.hosts.settle(ctx, b.meta.Applied(), t.ID)
 }
 
 // AutoCreate implements kafka.Backend.
@@ -221,7 +221,7 @@ func (b backend) AlterTopicConfigs(ctx context.Context, topic string, ops []kafk
 	if _, err := b.change(ctx, &metadata.SetTopicConfigs{ID: t.ID, Set: set, Delete: del}); err != nil {
 		return err
 	}
-	return b.hosts.settle(ctx, b.meta.Applied())
+	return b.hosts.settle(ctx, b.meta.Applied(), t.ID)
 }
 
 // AlterBrokerConfigs implements kafka.Backend.
@@ -240,7 +240,7 @@ func (b backend) AlterBrokerConfigs(ctx context.Context, node ids.NodeID, ops []
 	if _, err := b.change(ctx, &metadata.SetBrokerConfigs{Node: node, Set: set, Delete: del}); err != nil {
 		return err
 	}
-	return b.hosts.settle(ctx, b.meta.Applied())
+	return b.hosts.settle(ctx, b.meta.Applied(), ids.TopicID{})
 }
 
 // configView is whose eyes this node sees configs with.
