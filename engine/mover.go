@@ -32,6 +32,10 @@ type mover struct {
 
 	segments, entries, bytes, failures atomic.Int64
 
+	// owner: run
+	live      uint64    // the segment that was last found live though it was emptied
+	liveSince time.Time // when it first was
+
 	stop chan struct{}
 	done chan struct{}
 	once sync.Once
@@ -39,6 +43,7 @@ type mover struct {
 
 const (
 	moveBackoff  = time.Second // after a failed move
+	liveMax      = time.Second // how long an emptied segment may be found live before it is told
 	moveReadSize = 1 << 20     // entries read from the log at a time, in bytes
 )
 
@@ -68,7 +73,9 @@ func (m *mover) run() {
 		pause := m.node.cfg.WAL.MoveEvery
 		if err := m.reclaim(); err != nil && !errors.Is(err, replica.ErrStopped) {
 			m.failures.Add(1)
-			if errors.Is(err, store.ErrFailed) { // a sync failed: what is durable only a new start tells
+			// A sync failed: what is durable only a new start tells. A full disk is
+			// no reason to stop serving reads, wherever it shows.
+			if errors.Is(err, store.ErrFailed) && !noRoom(err) {
 				m.node.fail(err)
 				return
 			}
@@ -99,13 +106,26 @@ func (m *mover) reclaim() error {
 			return err
 		}
 		if err := m.node.log.Release(seg.Seq); errors.Is(err, wal.ErrLive) {
-			return nil // a stream changed meanwhile: look again
+			return m.stillLive(seg.Seq, err)
 		} else if err != nil {
 			return fmt.Errorf("release log segment %d: %w", seg.Seq, err)
 		}
 		m.segments.Add(1)
 	}
 	return nil
+}
+
+// stillLive takes it that a stream changed meanwhile, and one look more will do;
+// a segment that stays live pins the log, which is a failure like any other.
+func (m *mover) stillLive(seq uint64, err error) error {
+	now := time.Now()
+	if m.live != seq {
+		m.live, m.liveSince = seq, now
+	}
+	if now.Sub(m.liveSince) < liveMax {
+		return nil
+	}
+	return fmt.Errorf("release log segment %d, emptied since %s: %w", seq, now.Sub(m.liveSince).Round(time.Second), err)
 }
 
 func (m *mover) emptyAll(seg *wal.SegmentInfo) error {
@@ -149,13 +169,17 @@ func (m *mover) empty(run wal.Run) error {
 		return m.rewrite(run)
 	}
 	h := m.node.hosts.get(ids.GroupID(run.Stream))
-	if h == nil {
+	if h == nil || h.gone.Load() {
 		return nil // being deleted: the removal frees the segment
 	}
-	if err := m.move(h, ids.LogIndex(run.Last)); err != nil {
-		return err
+	err := m.move(h, ids.LogIndex(run.Last))
+	if err == nil {
+		err = m.rewrite(run)
 	}
-	return m.rewrite(run)
+	if h.gone.Load() {
+		return nil // deleted meanwhile, which any step may fail on
+	}
+	return err
 }
 
 // rewrite copies what is left of a run to the log's head.
@@ -168,10 +192,16 @@ func (m *mover) rewrite(run wal.Run) error {
 	return m.node.log.Rewrite(run.Stream, first, min(run.Last, info.Last))
 }
 
-// move brings a partition's applied entries up to last into its files.
-func (m *mover) move(h *hosted, last ids.LogIndex) error {
+// move brings a partition's applied entries up to last into its files: all of
+// them or, with an error before the checkpoint, none.
+func (m *mover) move(h *hosted, last ids.LogIndex) (err error) {
 	h.moving.Lock()
 	defer h.moving.Unlock()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.files.Discard())
+		}
+	}()
 	last = min(last, h.group.Status().Applied)
 	if h.files.Last() >= last { // moved before; only the cut was not reached
 		return h.group.Compact(last + 1)
