@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,56 +14,55 @@ import (
 // wholly below its log start.
 type retention struct {
 	node     *Node
-	commands atomic.Int64 // proposed
-	freed    atomic.Int64 // bytes of batches deleted
-	stop     chan struct{}
-	done     chan struct{}
-	once     sync.Once
+	commands atomic.Int64    // proposed
+	freed    atomic.Int64    // bytes of batches deleted
+	ctx      context.Context // of the goroutine's rounds
+	cancel   context.CancelFunc
+	done     chan struct{} // closed by run
 }
 
 func startRetention(n *Node) *retention {
-	r := &retention{node: n, stop: make(chan struct{}), done: make(chan struct{})}
+	r := &retention{node: n, done: make(chan struct{})}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
 	go r.run()
 	return r
 }
 
 // Close ends the goroutine; idempotent.
 func (r *retention) Close() error {
-	r.once.Do(func() { close(r.stop) })
+	r.cancel()
 	<-r.done
 	return nil
 }
 
 func (r *retention) run() {
 	defer close(r.done)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() { // ends with run: stop is closed before done
-		<-r.stop
-		cancel()
-	}()
 	every := time.NewTicker(r.node.cfg.Limits.RetentionEvery)
 	defer every.Stop()
 	for {
 		select {
 		case <-every.C:
-			r.round(ctx)
-		case <-r.stop:
+			r.round(r.ctx)
+		case <-r.ctx.Done():
 			return
 		}
 	}
 }
 
-// round is one look. A partition that cannot be tended now is tended next time.
+// round is one look. A partition that cannot be tended now is tended next time;
+// one that is deleted meanwhile may fail in any way.
 func (r *retention) round(ctx context.Context) {
 	for _, h := range r.node.hosts.list() {
-		if err := r.tend(ctx, h); err != nil && ctx.Err() == nil && !errors.Is(err, replica.ErrNotLeader) {
+		if err := r.tend(ctx, h); err != nil && ctx.Err() == nil && !h.gone.Load() && !errors.Is(err, replica.ErrNotLeader) {
 			r.node.cfg.Log.Warn("retention failed; it will be tried again", "topic", h.name, "partition", h.part, "err", err)
 		}
 	}
 }
 
 func (r *retention) tend(ctx context.Context, h *hosted) error {
+	if h.gone.Load() {
+		return nil
+	}
 	if h.group.Status().State == replica.Leader {
 		for _, c := range h.Housekeep(r.node.cfg.Now().UnixMilli(), h.coldFiles()) {
 			if err := h.command(ctx, c); err != nil {
