@@ -17,6 +17,10 @@ func (p *Partition) ByTime(ms int64) (TimedOffset, error) {
 	for {
 		b, err := p.lookUp(from, func(c Cold) ([]byte, error) { return c.ByTime(ms, from) },
 			func(x *hotIndex, at hotPos) (hotPos, bool) { return x.byTime(at, ms) })
+		if now := p.Offsets().LogStart; err != nil && from < now {
+			from = now // the log start passed: what was looked at is deleted
+			continue
+		}
 		if b == nil || err != nil {
 			return noOffset, err
 		}
@@ -37,6 +41,10 @@ func (p *Partition) MaxTime() (TimedOffset, error) {
 	best := noOffset
 	for {
 		b, err := p.largest(from)
+		if now := p.Offsets().LogStart; err != nil && from < now {
+			from, best = now, noOffset // the log start passed: what was looked at is deleted
+			continue
+		}
 		if b == nil || err != nil {
 			return best, err
 		}
