@@ -29,7 +29,8 @@ type Config struct {
 	// InflightMax and InflightBytesMax bound what one connection may have
 	// unanswered (256 requests, 64 MiB); BrokerBytesMax all connections together
 	// (1 GiB). Beyond a bound the connection is not read from until answers
-	// went out; one request alone may exceed the byte bounds.
+	// went out; one request alone may exceed the byte bounds. A frame above half
+	// of SlabBytes counts from the moment its size is known.
 	InflightMax                      int
 	InflightBytesMax, BrokerBytesMax int64
 	ConnectionsMax                   int // 10,000; one more is closed at once

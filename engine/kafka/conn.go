@@ -52,6 +52,7 @@ type conn struct {
 		begun    time.Duration // the read that brought the first byte of the frame not whole yet
 		deadline time.Duration // set on the socket
 		room     chan struct{} // capacity 1; sender: the broker's budget
+		taken    int           // from the broker's budget for the frame not whole yet
 	}
 	wr struct { // owner: writer
 		out
@@ -102,6 +103,7 @@ func (c *conn) read() {
 	defer c.srv.wg.Done()
 	pprof.SetGoroutineLabels(pprof.WithLabels(c.ctx, pprof.Labels("dyno", "kafka reader")))
 	defer func() {
+		c.srv.budget.release(int64(c.rd.taken))
 		close(c.eof)
 		c.ring.close()
 	}()
@@ -169,6 +171,13 @@ func whyNotFrame(err error) reason {
 
 // fill reads once from the socket; false ends the reader.
 func (c *conn) fill() bool {
+	if n := c.rd.claim(); n > c.rd.taken {
+		if !c.take(n) {
+			c.because(closedDrain)
+			return false
+		}
+		c.rd.begun = c.srv.now() // the wait was not the client's
+	}
 	before := c.rd.moved
 	buf := c.rd.space()
 	if c.rd.moved != before {
@@ -251,19 +260,43 @@ func (c *conn) admit(n int) bool {
 			return false
 		}
 	}
-	if c.srv.budget.try(int64(n)) {
+	if !c.take(n) {
+		return false
+	}
+	c.rd.taken = 0 // the request's from now on
+	return true
+}
+
+// take waits until the broker's budget holds n bytes for the frame being read.
+// A big frame takes all of its bytes before a slab is made for it: if it took
+// them as they come, several half-read frames could hold the whole budget and
+// wait for each other. So an announced length keeps others waiting for at most
+// FrameTimeout. It returns false where the connection ends first.
+func (c *conn) take(n int) bool {
+	more := int64(n - c.rd.taken)
+	if more <= 0 {
 		return true
 	}
-	c.srv.count.waitedBrokerBytes.Add(1)
+	if !c.srv.budget.try(more) {
+		c.srv.count.waitedBrokerBytes.Add(1)
+		if !c.awaitBudget(more) {
+			return false
+		}
+	}
+	c.rd.taken = n
+	return true
+}
+
+func (c *conn) awaitBudget(n int64) bool {
 	c.srv.budget.wait(c.rd.room)
 	defer c.srv.budget.leave(c.rd.room)
-	for !c.srv.budget.try(int64(n)) {
+	for !c.srv.budget.try(n) {
+		if c.srv.draining.Load() {
+			return false
+		}
 		select {
 		case <-c.rd.room:
 		case <-c.dead:
-			return false
-		}
-		if c.srv.draining.Load() {
 			return false
 		}
 	}

@@ -95,7 +95,7 @@ func (s *slab) space() []byte {
 	switch {
 	case s.buf == nil:
 		s.move(s.size, need)
-	case s.r == s.w && !s.kept:
+	case s.r == s.w && !s.kept && !s.own:
 		s.r, s.w = 0, 0
 	case s.own && s.r == 0 && s.w < len(s.buf):
 	case s.r+need > len(s.buf), s.r > 0 && len(s.buf)-s.w < readBytesMin:
@@ -111,6 +111,15 @@ func (s *slab) space() []byte {
 		return s.buf[s.w:min(len(s.buf), s.w+peekBytes)]
 	}
 	return s.buf[s.w:min(len(s.buf), s.w+readBytesMax)]
+}
+
+// claim is the size of the begun frame if it gets a slab of its own, else 0:
+// what space is about to reserve for it, at once or in steps.
+func (s *slab) claim() int {
+	if n := s.need(); n > s.max/2 {
+		return n - prefixBytes
+	}
+	return 0
 }
 
 // need is how many bytes the frame that has begun takes as far as is known.
