@@ -13,9 +13,9 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
 	"dyno/wal"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
 

@@ -40,6 +40,9 @@ Exit codes: 0 good, 1 a record was lost, duplicated, reordered or corrupted, 64 
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := noZeros(cmd, "nodes", "partitions", "size", "repetitions", "window", "warmup", "seed"); err != nil {
+				return err
+			}
 			if err := labOptions(cmd, &opt); err != nil {
 				return err
 			}
@@ -72,6 +75,16 @@ Exit codes: 0 good, 1 a record was lost, duplicated, reordered or corrupted, 64 
 	return cmd
 }
 
+// noZeros refuses a zero that was typed: in a configuration it means the default.
+func noZeros(cmd *cobra.Command, names ...string) error {
+	for _, name := range names {
+		if f := cmd.Flags().Lookup(name); f.Changed && (f.Value.String() == "0" || f.Value.String() == "0s") {
+			return usageError("--%s %s: want more than 0", name, f.Value)
+		}
+	}
+	return nil
+}
+
 func addLabFlags(cmd *cobra.Command, opt *bench.Options) {
 	f := cmd.Flags()
 	f.BoolVar(&opt.Record, "record", false, "write a result that is meant to be committed; needs a quiet machine")
@@ -98,6 +111,7 @@ func peersProgram(opt *bench.Options) string {
 
 // labError gives an error of package bench its exit code.
 func labError(err error) error {
+	var left *bench.Interrupted
 	switch {
 	case err == nil:
 		return nil
@@ -105,6 +119,8 @@ func labError(err error) error {
 		return &exitError{exitViolation, err}
 	case errors.Is(err, bench.ErrUsage), errors.Is(err, record.ErrNotResult):
 		return &exitError{exitUsage, err}
+	case errors.Is(err, context.Canceled) && errors.As(err, &left):
+		return &exitError{exitUnavailable, fmt.Errorf("interrupted; every process was stopped, and %s", left.Left())}
 	case errors.Is(err, context.Canceled):
 		return &exitError{exitUnavailable, errors.New("interrupted; every process was stopped and nothing was recorded")}
 	}

@@ -30,6 +30,9 @@ Exit codes: 0 ran, 1 a log did not give back what it took, 64 usage, 69 could no
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := noZeros(cmd, "seed"); err != nil {
+				return err
+			}
 			if err := labOptions(cmd, &opt); err != nil {
 				return err
 			}

@@ -41,12 +41,43 @@ func newRootCommand() *cobra.Command {
 	return root
 }
 
+// endings are the signals that end a command in order. A hang-up that the caller
+// has set aside (nohup) stays set aside.
+func endings() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
+}
+
+// pipeEnd ends the command in order once nobody reads what it says. The signal
+// itself cannot: it also comes when a client of a broker hangs up.
+type pipeEnd struct {
+	f    *os.File
+	stop context.CancelFunc
+}
+
+func (p *pipeEnd) Write(b []byte) (int, error) {
+	n, err := p.f.Write(b)
+	if errors.Is(err, syscall.EPIPE) {
+		p.stop()
+	}
+	return n, err
+}
+
 // run executes the command line and returns the exit code; a second signal kills.
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	err := newRootCommand().ExecuteContext(ctx)
+	// Taken and left lying, so that a write to a closed pipe is an error of that
+	// write instead of the end of the process.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	root := newRootCommand()
+	root.SetOut(&pipeEnd{os.Stdout, stop})
+	root.SetErr(&pipeEnd{os.Stderr, stop})
+	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
 	}
