@@ -17,7 +17,7 @@ ERRCHECK    := github.com/kisielk/errcheck@v1.30.0
 INEFFASSIGN := github.com/gordonklaus/ineffassign@v0.2.0
 
 # Packages that start goroutines or share memory: what `make race` runs.
-CONCURRENT := ./wal/... ./engine/... ./loadgen/...
+CONCURRENT := ./wal/... ./engine/... ./loadgen/... ./bench/...
 
 .DEFAULT_GOAL := help
 
@@ -58,7 +58,7 @@ fuzz: ## run every fuzz target for FUZZTIME (60s) each
 	@for pkg in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 			echo "fuzz $$pkg $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$pkg || exit 1; \
 		done; \
 	done
 
@@ -69,10 +69,11 @@ crash: ## cut the power CUTS (200) times, kill a broker KILLS (50) times, run th
 
 .PHONY: bench
 bench: build ## measure an embedded cluster: load, verification, table, report
+	$(if $(BASE)$(HEAD),$(error BASE and HEAD: this version cannot compare commits. Run `make bench` in a checkout of each: it prints the change against the last result of the machine))
 	$(DYNO) bench $(ARGS)
 
 .PHONY: experiments
-experiments: build build-peers ## run the experiments and record them under results/
+experiments: build build-peers ## run the experiments; ARGS=--record writes them under results/ instead of results/local/
 	$(DYNO) experiment fsync $(ARGS)
 
 .PHONY: report
