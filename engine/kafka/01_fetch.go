@@ -44,6 +44,7 @@ type fetch struct {
 	maxBytes        int
 	committed       bool
 	session, sepoch int32
+	starved         bool // no room in the broker's budget: nothing is read
 
 	topics []fetchTopic
 	parts  []fetchPart // of all topics, in order
@@ -155,8 +156,9 @@ func (c *conn) runFetch(k *call) {
 	}
 	f.maxBytes = min(max(f.maxBytes, 0), c.srv.cfg.FetchBytesMax)
 	f.find(c.srv.cfg.Backend, k.version)
-	if bytes, failed := f.read(); bytes < f.minBytes && !failed && len(f.parts) > 0 {
-		c.waitFetch(f)
+	end := c.srv.now() + min(max(f.maxWait, 0), c.srv.cfg.TimeoutMax)
+	if bytes, failed := c.readFetch(f, end); bytes < f.minBytes && !failed && !f.starved && len(f.parts) > 0 {
+		c.waitFetch(f, end)
 	}
 	for i := range f.parts {
 		c.srv.count.failed(f.parts[i].code)
@@ -229,7 +231,7 @@ func (p *fetchPart) read(f *fetch, left int, first bool) {
 		}
 	}
 	limit := min(left, p.max)
-	if limit <= 0 && !first {
+	if f.starved || limit <= 0 && !first {
 		p.res = partition.ReadResult{Offsets: p.part.Offsets()}
 		return
 	}
@@ -242,12 +244,19 @@ func (p *fetchPart) read(f *fetch, left int, first bool) {
 			p.res, err = partition.ReadResult{Offsets: o}, nil
 		}
 	}
-	p.code = codeOf(err)
+	p.code = codeOfRead(err)
+}
+
+// dropBatches lets go of what was read.
+func (f *fetch) dropBatches() {
+	for i := range f.parts {
+		f.parts[i].res = partition.ReadResult{}
+	}
 }
 
 // waitFetch waits until there are MinBytes, an error, or no time left. A client
 // that went away and a server that drains end it, too.
-func (c *conn) waitFetch(f *fetch) {
+func (c *conn) waitFetch(f *fetch, end time.Duration) {
 	wake := make(chan struct{}, 1)
 	for i := range f.parts {
 		f.parts[i].part.Watch(wake)
@@ -257,16 +266,16 @@ func (c *conn) waitFetch(f *fetch) {
 			f.parts[i].part.Unwatch(wake)
 		}
 	}()
-	end := c.srv.now() + min(max(f.maxWait, 0), c.srv.cfg.TimeoutMax)
 	self := c.srv.cfg.Backend.Cluster().Self
 	for {
 		for i := range f.parts { // leadership may be lost while it waits
 			p := &f.parts[i]
 			p.code = checkLeader(p.part, self, p.epoch)
 		}
-		bytes, failed := f.read()
+		f.dropBatches()
+		bytes, failed := c.readFetch(f, end)
 		left := end - c.srv.now()
-		if bytes >= f.minBytes || failed || left <= 0 {
+		if bytes >= f.minBytes || failed || f.starved || left <= 0 {
 			return
 		}
 		select {

@@ -79,7 +79,7 @@ func (c *conn) listOffset(ctx context.Context, req *kmsg.ListOffsetsRequest, top
 	}
 	t, err := offsetAt(ctx, part, p.Timestamp, req.IsolationLevel == 1)
 	if err != nil {
-		return codeOf(err)
+		return codeOfRead(err)
 	}
 	rp.Offset, rp.Timestamp, rp.LeaderEpoch = int64(t.Offset), t.TimestampMS, int32(t.Epoch)
 	return codeNone

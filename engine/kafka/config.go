@@ -25,6 +25,10 @@ type Config struct {
 	RequestPartitionsMax int
 	// FetchBytesMax caps what one Fetch is answered with (fetch.max.bytes, 55 MiB).
 	FetchBytesMax int
+	// FetchBrokerBytesMax bounds what the replies to Fetch of all connections hold
+	// (1 GiB). A Fetch waits for room as long as it may wait for data and is
+	// answered without any after that; one alone may exceed it.
+	FetchBrokerBytesMax int64
 
 	// InflightMax and InflightBytesMax bound what one connection may have
 	// unanswered (256 requests, 64 MiB); BrokerBytesMax all connections together
@@ -52,6 +56,7 @@ func (c *Config) setDefaults() {
 	def(&c.SlabBytes, 256<<10)
 	def(&c.RequestPartitionsMax, 50_000)
 	def(&c.FetchBytesMax, 55<<20)
+	def(&c.FetchBrokerBytesMax, 1<<30)
 	def(&c.InflightMax, 256)
 	def(&c.InflightBytesMax, 64<<20)
 	def(&c.BrokerBytesMax, 1<<30)
@@ -86,7 +91,7 @@ func (c *Config) validate() error {
 	case c.FetchBytesMax < 1 || c.FetchBytesMax > 1<<30:
 		return fmt.Errorf("%w: FetchBytesMax %d is not within 1 and 1 GiB", ErrConfig, c.FetchBytesMax)
 	case c.RequestPartitionsMax < 1 || c.InflightMax < 1 || c.InflightBytesMax < 1 ||
-		c.BrokerBytesMax < 1 || c.ConnectionsMax < 1:
+		c.BrokerBytesMax < 1 || c.FetchBrokerBytesMax < 1 || c.ConnectionsMax < 1:
 		return fmt.Errorf("%w: a limit is negative", ErrConfig)
 	case c.IdleTimeout < 0 || c.FrameTimeout < 0 || c.WriteTimeout < 0 || c.RequestTimeout < 0 ||
 		c.TimeoutMax < 0 || c.DrainTimeout < 0:

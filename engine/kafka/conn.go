@@ -57,6 +57,8 @@ type conn struct {
 	wr struct { // owner: writer
 		out
 		timer    *time.Timer
+		fetched  int64         // of the reply to a Fetch not written yet, in the broker's budget
+		room     chan struct{} // capacity 1; sender: that budget; nil until waited for
 		deadline time.Duration // set on the socket
 	}
 }

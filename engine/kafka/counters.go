@@ -32,12 +32,13 @@ type counters struct {
 	errors   [codeMax - codeMin + 1]atomic.Int64
 	closed   [reasonCount]atomic.Int64
 
-	bytesIn, bytesOut                 atomic.Int64
-	reads, writes                     atomic.Int64
-	slabMoved                         atomic.Int64
-	batches, timeouts                 atomic.Int64
-	connections, accepted             atomic.Int64
-	waitedRequests, waitedBrokerBytes atomic.Int64
+	bytesIn, bytesOut                  atomic.Int64
+	reads, writes                      atomic.Int64
+	slabMoved                          atomic.Int64
+	batches, timeouts                  atomic.Int64
+	connections, accepted              atomic.Int64
+	waitedRequests, waitedBrokerBytes  atomic.Int64
+	waitedFetchBytes, waitedRecompress atomic.Int64
 }
 
 func (c *counters) failed(e code) {
@@ -53,8 +54,8 @@ func (c *counters) failedN(e code, n int64) {
 	c.errors[e-codeMin].Add(n)
 }
 
-// Stats is what the front has counted since it was started; only Connections
-// and BytesInFlight are values of the moment.
+// Stats is what the front has counted since it was started; only Connections,
+// BytesInFlight and FetchBytesInFlight are values of the moment.
 type Stats struct {
 	Requests map[string]int64 // by API
 	Errors   map[int16]int64  // by Kafka error code, one each topic or partition answered
@@ -69,6 +70,9 @@ type Stats struct {
 	BytesInFlight           int64
 	ConnectionLimitWaits    int64 // reading stopped: InflightMax or InflightBytesMax
 	BrokerBytesLimitWaits   int64 // reading stopped: BrokerBytesMax
+	FetchBytesInFlight      int64 // of the moment, too
+	FetchBytesLimitWaits    int64 // a Fetch waited: FetchBrokerBytesMax
+	RecompressWaits         int64 // a Produce waited for a processor to recompress on
 	ConnectionsLimitRefused int64
 }
 
@@ -85,6 +89,9 @@ func (s *Server) Snapshot() Stats {
 		BytesInFlight:           s.budget.used.Load(),
 		ConnectionLimitWaits:    c.waitedRequests.Load(),
 		BrokerBytesLimitWaits:   c.waitedBrokerBytes.Load(),
+		FetchBytesInFlight:      s.fetches.used.Load(),
+		FetchBytesLimitWaits:    c.waitedFetchBytes.Load(),
+		RecompressWaits:         c.waitedRecompress.Load(),
 		ConnectionsLimitRefused: c.closed[closedLimit].Load(),
 	}
 	for key := range c.requests {

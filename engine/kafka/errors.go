@@ -90,6 +90,15 @@ var errorCodes = []struct {
 	{os.ErrDeadlineExceeded, codeRequestTimedOut},
 }
 
+// codeOfRead is codeOf for reads of the log: an error without a code of its own
+// is one of the storage below, whose errors this package does not know.
+func codeOfRead(err error) code {
+	if c := codeOf(err); c != codeUnknownServer {
+		return c
+	}
+	return codeKafkaStorage
+}
+
 // codeOfTopic is codeOf for requests that may name topics by id.
 func codeOfTopic(err error, byID bool) code {
 	if byID && errors.Is(err, ErrUnknownTopic) {

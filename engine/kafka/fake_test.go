@@ -60,6 +60,7 @@ type fakePart struct {
 	held      []*partition.Append
 	refuse    error
 	answerErr error
+	readErr   error // of Read, ByTime and MaxTime
 	reads     int
 	hook      func(*partition.Append)
 }
@@ -437,6 +438,9 @@ func (p *fakePart) Read(args partition.ReadArgs) (partition.ReadResult, error) {
 	defer p.mu.Unlock()
 	p.reads++
 	r := partition.ReadResult{Offsets: p.offsets()}
+	if p.readErr != nil {
+		return r, p.readErr
+	}
 	if args.Offset < p.start || args.Offset > p.high {
 		return r, partition.ErrOffsetOutOfRange
 	}
@@ -494,6 +498,9 @@ func (p *fakePart) Latest(context.Context) (partition.Offsets, error) { return p
 func (p *fakePart) ByTime(ms int64) (partition.TimedOffset, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.readErr != nil {
+		return partition.TimedOffset{}, p.readErr
+	}
 	for i, b := range p.batches {
 		if at := int64(binary.BigEndian.Uint64(b[35:])); at >= ms {
 			return partition.TimedOffset{Offset: p.bases[i], TimestampMS: at, Epoch: p.epoch}, nil
@@ -505,6 +512,9 @@ func (p *fakePart) ByTime(ms int64) (partition.TimedOffset, error) {
 func (p *fakePart) MaxTime() (partition.TimedOffset, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.readErr != nil {
+		return partition.TimedOffset{}, p.readErr
+	}
 	best := partition.TimedOffset{Offset: -1, TimestampMS: -1, Epoch: -1}
 	for i, b := range p.batches {
 		if at := int64(binary.BigEndian.Uint64(b[35:])); at > best.TimestampMS {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,10 +14,13 @@ import (
 // Server answers the Kafka protocol on one listener. It owns one accepting
 // goroutine and two per connection.
 type Server struct {
-	cfg    Config
-	budget budget
-	count  counters
-	start  time.Time
+	cfg     Config
+	budget  budget // of requests
+	fetches budget // of replies to Fetch
+	// recompressing holds one for each batch being recompressed.
+	recompressing chan struct{}
+	count         counters
+	start         time.Time
 
 	ctx      context.Context // ends when the drain is over; calls run under it
 	cancel   context.CancelFunc
@@ -41,7 +45,8 @@ func Serve(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, start: time.Now(), conns: map[*conn]struct{}{}}
-	s.budget.max = cfg.BrokerBytesMax
+	s.budget.max, s.fetches.max = cfg.BrokerBytesMax, cfg.FetchBrokerBytesMax
+	s.recompressing = make(chan struct{}, runtime.GOMAXPROCS(0))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.wg.Add(1)
 	go s.accept()

@@ -30,8 +30,8 @@ func start(t testing.TB, change ...func(*Config)) (*Server, *fakeNode, string) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		if left := s.Snapshot(); left.BytesInFlight != 0 || left.Connections != 0 {
-			t.Errorf("after Close %d bytes are in flight on %d connections", left.BytesInFlight, left.Connections)
+		if left := s.Snapshot(); left.BytesInFlight != 0 || left.FetchBytesInFlight != 0 || left.Connections != 0 {
+			t.Errorf("after Close %d bytes are in flight on %d connections", left.BytesInFlight+left.FetchBytesInFlight, left.Connections)
 		}
 	})
 	return s, n, l.Addr().String()

@@ -64,6 +64,7 @@ func (c *conn) leave() {
 		}
 		c.ring.pop()
 	}
+	c.dropFetched()
 	if c.wr.timer != nil {
 		c.wr.timer.Stop()
 	}
@@ -136,6 +137,7 @@ func (c *conn) flush() bool {
 	all, total := c.wr.bufs, c.wr.total
 	err := writeAll(c.nc, &c.wr.bufs)
 	c.wr.reset(all)
+	c.dropFetched()
 	if err != nil {
 		c.kill(whyNotWritten(err))
 		return false
