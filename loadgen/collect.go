@@ -55,6 +55,7 @@ func (c *collector) step(now int64) error {
 	if answered := sum.acked + sum.failed + sum.unknown; answered != c.answered || answered == sent {
 		c.answered, c.heard = answered, now
 	} else if now-c.heard > int64(l.f.cfg.DrainTimeout) {
+		l.f.silent.Store(true)
 		l.stop()
 	}
 	if report := l.f.cfg.Progress; report != nil {

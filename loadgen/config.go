@@ -35,10 +35,11 @@ func (a Acks) String() string { return [...]string{"all", "1", "0"}[a] }
 
 // Limits of the generator, by name.
 const (
-	producersMax   = 1024
-	closedLoopMax  = 10_000
-	recordBytesMax = 16 << 20
-	slotsMax       = 1 << 16 // records one producer may have buffered, whatever their size
+	producersMax       = 1024
+	closedLoopMax      = 10_000
+	recordBytesMax     = 16 << 20
+	saturatingBytesMax = 4 << 20 // bytes a saturating producer buffers unless told otherwise
+	slotsMax           = 1 << 16 // records one producer may have buffered, whatever their size
 )
 
 // Config is everything a run needs; the zero value of a field is its default. With neither Rate nor ClosedLoop the run saturates.
@@ -118,7 +119,7 @@ func (c *Config) setDefaults() {
 	if c.BufferedBytesMax == 0 {
 		c.BufferedBytesMax = 32 << 20
 		if c.Rate == 0 {
-			c.BufferedBytesMax = 4 << 20
+			c.BufferedBytesMax = saturatingBytesMax
 		}
 	}
 	c.DeliveryTimeout = cmp.Or(c.DeliveryTimeout, time.Minute)

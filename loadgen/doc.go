@@ -26,6 +26,11 @@
 // so response equals service and delay is not measured. Only records whose intended time lies in the timed window (after the
 // warm-up) enter the histograms.
 //
+// A record of the window that was never acknowledged (unsent, unknown or failed) enters the response all the same, at the least it
+// can have been: end of the window - intended, or settled - intended where that is later. Such values are censored and counted in
+// Detail.Censored. An interrupted run has no such end: there the time of the interruption takes its place. Service and delay hold
+// acknowledged records alone, so without a schedule service is the response, censored values included.
+//
 // # Counts
 //
 // sent, acked, failed, unknown and the verification cover the whole run, warm-up included: a record lost during warm-up is lost.

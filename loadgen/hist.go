@@ -37,7 +37,8 @@ type epoch struct {
 	bytes    int64 // key and value of acked records
 	failed   int64
 	unknown  int64
-	timed    int64 // records that entered the histograms
+	timed    int64 // acknowledged records of the timed window
+	censored int64 // records that entered the response without an acknowledgement, at a lower bound
 	consumed int64
 }
 
@@ -58,6 +59,14 @@ func (e *epoch) record(s series, v int64) {
 	}
 	if e.hist[s].RecordValue(max(v, 0)) != nil {
 		panic(fmt.Sprintf("BUG: %s of %d ns outside the histogram", seriesNames[s], v))
+	}
+}
+
+// censor books a record that was never acknowledged at the least its response can have been; nothing where it is not measured.
+func (e *epoch) censor(atLeast int64) {
+	if e.hist[seriesResponse] != nil {
+		e.censored++
+		e.record(seriesResponse, atLeast)
 	}
 }
 
@@ -177,5 +186,6 @@ func (e *epoch) add(o *epoch) {
 	e.failed += o.failed
 	e.unknown += o.unknown
 	e.timed += o.timed
+	e.censored += o.censored
 	e.consumed += o.consumed
 }

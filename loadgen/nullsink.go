@@ -232,6 +232,8 @@ func probe(ctx context.Context, cfg *Config, addr string, partitions int) (float
 	c.Warmup, c.Duration = cfg.ProbeDuration/5, cfg.ProbeDuration-cfg.ProbeDuration/5
 	c.TLS, c.SASL = TLSConfig{}, SASLConfig{}
 	c.Consumers, c.Verify, c.Progress = 0, false, nil
+	// The buffer of a saturating run: a deeper one only adds a longer overhang.
+	c.BufferedBytesMax = min(c.BufferedBytesMax, max(saturatingBytesMax, c.Workload.Size.max()))
 	l, err := newLoad(&c, nil, partitions)
 	if err != nil {
 		return 0, err
@@ -243,9 +245,14 @@ func probe(ctx context.Context, cfg *Config, addr string, partitions int) (float
 	if err := l.drive(ctx); err != nil {
 		return 0, fmt.Errorf("null sink: %w", err)
 	}
-	timed := l.tally.sum.timed
-	if c.Acks == AcksNone { // nothing is timed without answers
-		timed = l.tally.sum.acked * 4 / 5
+	// The drain's answers count, so the time they took counts too.
+	var last int64
+	for _, p := range l.producers {
+		last = max(last, p.last)
 	}
-	return float64(timed) / c.Duration.Seconds(), nil
+	took := last - l.f.win.warmEnd
+	if l.tally.sum.timed == 0 || took <= 0 {
+		return 0, nil // so short that nothing was answered in time: not probed
+	}
+	return float64(l.tally.sum.timed) / float64(took) * 1e9, nil
 }

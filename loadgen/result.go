@@ -53,9 +53,12 @@ type Detail struct {
 	Confirmed  int64         `json:"confirmed"` // records the end offsets show for the timed window
 	Partitions int           `json:"partitions"`
 	// Backpressure counts the times a record was due, or a saturating sender ready, and no slot was free.
-	Backpressure int64            `json:"backpressure"`
-	Unsent       int64            `json:"unsent"` // scheduled in the window and never sent
-	Late         int64            `json:"late"`   // sent over 10 ms after their intended time
+	Backpressure int64 `json:"backpressure"`
+	Unsent       int64 `json:"unsent"` // scheduled in the window and never sent
+	// Censored records of the timed window were due and never acknowledged (unsent, unknown or failed); the response holds each at
+	// a lower bound, end of the window - intended.
+	Censored     int64            `json:"censored"`
+	Late         int64            `json:"late"` // sent over 10 ms after their intended time
 	Overflow     int64            `json:"overflow"`
 	Capacity     float64          `json:"generator_capacity_per_s"` // 0: not probed
 	Why          string           `json:"saturated_why"`

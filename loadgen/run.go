@@ -161,6 +161,9 @@ func (s *session) settle() error {
 	for _, p := range l.producers {
 		last = max(last, p.last)
 	}
+	if last == 0 { // nothing was acknowledged
+		last = l.f.clk.now()
+	}
 	s.ended = l.f.clk.wallAt(last)
 	cpu, err := cpuSeconds()
 	if err != nil {
@@ -274,9 +277,9 @@ func (s *session) detail(r *Result, v *Verification) {
 	d := &r.Detail
 	d.Schema, d.Partitions, d.Capacity = "dyno.load.detail/1", s.partitions, s.capacity
 	d.Mode, d.Config = cfg.mode(), cfg.effective()
-	d.Overflow = sum.overflow
+	d.Overflow, d.Censored = sum.overflow, sum.censored
 	d.Errors, _ = s.load.f.errs.snapshot()
-	d.Steady = steadyState(s.load.tally.perSecond())
+	d.Steady = steadyState(s.load.tally.perSecond(s.load.f.win))
 	for _, p := range s.load.producers {
 		d.Backpressure += p.full.Load()
 	}
@@ -308,12 +311,16 @@ func (s *session) nameBottleneck(r *Result) {
 	r.Saturated, r.Detail.Why = e.bottleneck()
 }
 
-// perSecond is the acknowledged rate of each whole interval of the timed window.
-func (t *tally) perSecond() []float64 {
+// perSecond is the acknowledged rate of each whole interval of the timed window, drain excluded; a run that ends by count has no
+// end to cut at.
+func (t *tally) perSecond(w window) []float64 {
 	var out []float64
 	for i := range t.intervals {
 		iv := &t.intervals[i]
-		if length := iv.end - iv.start; !iv.warmup && length > int64(collectEvery)/2 {
+		if w.end > 0 && iv.end > w.end || iv.start < w.warmEnd {
+			continue
+		}
+		if length := iv.end - iv.start; length > int64(collectEvery)/2 {
 			out = append(out, float64(iv.count.acked)/float64(length)*1e9)
 		}
 	}

@@ -47,7 +47,17 @@ type flight struct {
 	win        window
 	budget     atomic.Int64 // timed records left, closed loop and saturating by count
 	stopped    atomic.Bool
+	silent     atomic.Bool // stopped because the cluster answered nothing any more
 	errs       errorLog
+}
+
+// horizon is the least time at which a record without an acknowledgement could still have got one: the end of the window, or now
+// where that is later or the run was interrupted.
+func (f *flight) horizon(now int64) int64 {
+	if f.stopped.Load() && !f.silent.Load() {
+		return now
+	}
+	return max(now, f.win.end)
 }
 
 // producer is one sender with its client, its ledger and its slots.
@@ -73,7 +83,7 @@ type producer struct {
 
 	done chan struct{} // closed loop: closed by the last promise
 	lag  lag           // owner: sender, read after it ended
-	last int64         // time of the last answer; owner: promises
+	last int64         // time of the last acknowledgement; owner: promises
 }
 
 // lag is how a sender stood against its schedule.
@@ -176,7 +186,6 @@ func (p *producer) answerClosed(s *slot, err error) {
 // settle books an answer and returns its time.
 func (p *producer) settle(s *slot, err error) int64 {
 	now := p.f.clk.now()
-	p.last = now
 	f := fateAcked
 	if err != nil {
 		f = fateOfError(err)
@@ -185,8 +194,12 @@ func (p *producer) settle(s *slot, err error) int64 {
 	p.ledger.settle(s.part, s.seq, f)
 	p.rec.mu.Lock()
 	e := p.rec.active
+	if f != fateAcked && s.intended >= p.f.win.warmEnd {
+		e.censor(p.f.horizon(now) - s.intended)
+	}
 	switch f {
 	case fateAcked:
+		p.last = now
 		e.acked++
 		e.bytes += int64(s.size + len(s.rec.Key))
 		if s.intended >= p.f.win.warmEnd {
@@ -307,16 +320,17 @@ func (p *producer) follow(ctx context.Context, a *arrivals, sl *sleeper) error {
 				return err
 			}
 			if f.stopped.Load() {
+				p.owe(a, due[i:], quota)
 				return nil
 			}
 			if f.win.end > 0 && now > f.win.end+grace {
-				p.owe(a, due[i:])
+				p.owe(a, due[i:], quota)
 				return nil
 			}
 			s := p.free.pop()
 			if s == nil {
 				if s = p.waitSlot(ctx); s == nil {
-					p.owe(a, due[i:])
+					p.owe(a, due[i:], quota)
 					return nil
 				}
 				now = f.clk.now()
@@ -331,10 +345,33 @@ func (p *producer) follow(ctx context.Context, a *arrivals, sl *sleeper) error {
 	}
 }
 
-// owe counts what is left of the schedule when a sender stops inside its window.
-func (p *producer) owe(a *arrivals, due []int64) {
-	if end := p.f.win.end; end > 0 {
-		p.lag.unsent = remaining(a, due, end-p.f.win.start)
+// owe books what is left of the schedule when a sender stops before its end: every record due before the horizon counts as unsent
+// and, in the timed window, enters the response at the least it could have been. quota bounds it where the run ends by count.
+func (p *producer) owe(a *arrivals, due []int64, quota int64) {
+	f := p.f
+	end := f.horizon(f.clk.now())
+	until := end
+	if f.win.end > 0 {
+		until = min(end, f.win.end)
+	}
+	var next [256]int64
+	for {
+		p.rec.mu.Lock()
+		for _, at := range due {
+			at += f.win.start
+			if at >= until || f.win.records > 0 && quota <= 0 {
+				p.rec.mu.Unlock()
+				return
+			}
+			p.lag.unsent++
+			if at >= f.win.warmEnd {
+				quota--
+				p.rec.active.censor(end - at)
+			}
+		}
+		p.rec.mu.Unlock()
+		a.fill(next[:])
+		due = next[:]
 	}
 }
 
@@ -369,21 +406,6 @@ func share(whole int64, i, n int) int64 {
 		part++
 	}
 	return part
-}
-
-// remaining counts the arrivals before end that are left in due and in a.
-func remaining(a *arrivals, due []int64, end int64) (n int64) {
-	var next [256]int64
-	for {
-		for _, at := range due {
-			if at >= end {
-				return n
-			}
-			n++
-		}
-		a.fill(next[:])
-		due = next[:]
-	}
 }
 
 // finish waits for every answer, closes the client and joins its promises. After drain has ended, what is still open is cut off

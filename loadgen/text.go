@@ -79,6 +79,9 @@ func (r *Result) writeLimits(w io.Writer) {
 	if d.Backpressure > 0 {
 		fmt.Fprintf(w, "backpressure\t%d times no buffer was free\n", d.Backpressure)
 	}
+	if d.Censored > 0 {
+		fmt.Fprintf(w, "censored\t%d records due and never acknowledged; the response holds them at a lower bound\n", d.Censored)
+	}
 	if d.Overflow > 0 {
 		fmt.Fprintf(w, "overflow\t%d values above %v\n", d.Overflow, time.Duration(histHigh))
 	}
