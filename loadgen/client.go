@@ -67,15 +67,15 @@ func producerOpts(cfg *Config, security []kgo.Opt) ([]kgo.Opt, error) {
 	return append(opts, kgo.DisableIdempotentWrite(), kgo.MaxProduceRequestsInflightPerBroker(cfg.Inflight)), nil
 }
 
-// fateOfError says what a failed promise teaches. Only an answer that refuses before the append makes a record failed.
+// fateOfError says what a failed promise teaches. Only an answer that refuses before the append makes a record failed. An error
+// that the client retries says nothing: an attempt before it may have been stored (and a storage error may come after the append).
 func fateOfError(err error) fate {
 	if err == nil {
 		return fateAcked
 	}
 	for _, refused := range []error{
-		kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.CorruptMessage, kerr.TopicAuthorizationFailed,
-		kerr.ClusterAuthorizationFailed, kerr.InvalidTopicException, kerr.UnknownTopicOrPartition, kerr.PolicyViolation,
-		kerr.InvalidRequiredAcks, kerr.NotEnoughReplicas, kerr.KafkaStorageError, kgo.ErrMaxBuffered,
+		kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.InvalidRecord, kerr.TopicAuthorizationFailed,
+		kerr.ClusterAuthorizationFailed, kerr.InvalidTopicException, kerr.PolicyViolation, kerr.InvalidRequiredAcks, kgo.ErrMaxBuffered,
 	} {
 		if errors.Is(err, refused) {
 			return fateFailed
@@ -118,6 +118,7 @@ type cluster struct {
 	cl    *kgo.Client
 	adm   *kadm.Client
 	topic string
+	made  bool // prepare created the topic, so nobody wrote to it before
 }
 
 func newCluster(cfg *Config, security []kgo.Opt) (*cluster, error) {
@@ -137,16 +138,21 @@ func (c *cluster) close() { c.cl.Close() }
 // prepare makes the topic where asked to and waits until every partition has a leader; it returns the number of partitions.
 func (c *cluster) prepare(ctx context.Context, cfg *Config) (int, error) {
 	if cfg.Create {
-		_, err := c.adm.CreateTopic(ctx, int32(cfg.Partitions), int16(cfg.RF), nil, cfg.Topic)
+		made, err := c.adm.CreateTopic(ctx, int32(cfg.Partitions), int16(cfg.RF), nil, cfg.Topic)
 		if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 			return 0, fmt.Errorf("%w: create topic %s (%d partitions, rf %d): %w", ErrUnreachable, cfg.Topic, cfg.Partitions, cfg.RF, err)
 		}
+		c.made = err == nil && made.Err == nil
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		n, err := c.leaders(ctx)
+		n, rf, err := c.leaders(ctx)
 		if err == nil {
+			if cfg.Create && (n != cfg.Partitions || rf != cfg.RF) {
+				return 0, fmt.Errorf("%w: topic %s exists with %d partitions, rf %d, not %d and %d: name another topic, or leave out --create",
+					ErrUsage, cfg.Topic, n, rf, cfg.Partitions, cfg.RF)
+			}
 			return n, nil
 		}
 		var answered *kerr.Error
@@ -167,26 +173,29 @@ func (c *cluster) prepare(ctx context.Context, cfg *Config) (int, error) {
 	}
 }
 
-// leaders is the number of partitions once each has a leader.
-func (c *cluster) leaders(ctx context.Context) (int, error) {
+// leaders is the number of partitions, and the least number of replicas of one, once each has a leader.
+func (c *cluster) leaders(ctx context.Context) (n, rf int, err error) {
 	md, err := c.adm.Metadata(ctx, c.topic)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	t := md.Topics[c.topic]
 	if t.Err != nil {
-		return 0, t.Err
+		return 0, 0, t.Err
 	}
 	if len(t.Partitions) == 0 {
-		return 0, kerr.UnknownTopicOrPartition
+		return 0, 0, kerr.UnknownTopicOrPartition
 	}
 	for i := range len(t.Partitions) {
 		p, ok := t.Partitions[int32(i)]
 		if !ok || p.Leader < 0 {
-			return 0, fmt.Errorf("partition %d has no leader", i)
+			return 0, 0, fmt.Errorf("partition %d has no leader", i)
+		}
+		if i == 0 || len(p.Replicas) < rf {
+			rf = len(p.Replicas)
 		}
 	}
-	return len(t.Partitions), nil
+	return len(t.Partitions), rf, nil
 }
 
 // endOffsets lists the end offset (exclusive) of every partition.

@@ -39,6 +39,8 @@ const (
 	closedLoopMax      = 10_000
 	recordBytesMax     = 16 << 20
 	saturatingBytesMax = 4 << 20 // bytes a saturating producer buffers unless told otherwise
+	slotBytes          = 256     // of a slot beside its value, about
+	bufferedMax        = 1 << 30 // bytes the slots of all producers may take
 	slotsMax           = 1 << 16 // records one producer may have buffered, whatever their size
 )
 
@@ -184,6 +186,13 @@ func (c *Config) validateParts() error {
 	}
 	if err := c.TLS.validate(); err != nil {
 		return err
+	}
+	if c.Profile.Arrivals == Step && c.Rate > 0 && c.Records > 0 {
+		return fmt.Errorf("%w: arrivals step climb over a duration: give --duration instead of --records", ErrUsage)
+	}
+	if total := c.Producers * c.slots() * (c.Workload.Size.mean() + slotBytes); total > bufferedMax {
+		return fmt.Errorf("%w: %d producers x %d records of %d bytes would buffer %d MiB, more than %d: ask for fewer producers or smaller records",
+			ErrUsage, c.Producers, c.slots(), c.Workload.Size.mean(), total>>20, bufferedMax>>20)
 	}
 	return c.SASL.validate()
 }

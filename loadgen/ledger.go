@@ -15,11 +15,12 @@ const (
 // The ledger keeps two bits of fate per record in chunks of chunkRecords. A chunk whose records have all met the same fate folds
 // into one byte, so the memory of a healthy run is the bitmaps of what is in flight (256 B per producer and partition, rounded up
 // to chunks) and a chunk entry of 16 B per 1,024 settled records: 0.125 bits per record. The worst case, every chunk mixed, is
-// 2 bits and the entry. Verification adds one bit of presence per record, folded the same way.
+// 2 bits and the entry. The acknowledged offset is kept of one record in placedEvery: 1 bit per record. Verification adds one bit of presence per record, folded the same way.
 const (
 	chunkRecords = 1024
 	chunkWords   = chunkRecords * 2 / 64
 	seenWords    = chunkRecords / 64
+	placedEvery  = 64
 )
 
 type fateBits [chunkWords]uint64
@@ -36,6 +37,7 @@ type partitionLedger struct {
 	chunks []chunk
 	seen   []*[seenWords]uint64 // presence, made by verification; a folded chunk is seenFull
 	at     uint64               // verification: 1 + the highest sequence seen
+	placed []int64              // 1 + acknowledged offset of every placedEvery-th record; 0: none was named
 }
 
 // seenFull marks a chunk of which every record was seen.
@@ -82,6 +84,24 @@ func (l *ledger) settle(partition int32, seq uint64, f fate) {
 	if c.settled == chunkRecords {
 		l.fold(c)
 	}
+}
+
+// place keeps the offset an acknowledgement named, of a sample of the records. Called as settle is.
+func (l *ledger) place(partition int32, seq uint64, offset int64) {
+	if seq%placedEvery != 0 || offset < 0 {
+		return
+	}
+	p, i := &l.parts[partition], int(seq/placedEvery)
+	for len(p.placed) <= i {
+		p.placed = append(p.placed, 0)
+	}
+	p.placed[i] = offset + 1
+}
+
+// misplaced tells whether a record was read at another offset than its acknowledgement named; false where that was not kept.
+func (p *partitionLedger) misplaced(seq uint64, offset int64) bool {
+	i := int(seq / placedEvery)
+	return seq%placedEvery == 0 && i < len(p.placed) && p.placed[i] != 0 && p.placed[i] != offset+1
 }
 
 // unfold gives a chunk its bitmap.

@@ -79,19 +79,31 @@ func (r *Result) JSON() ([]byte, error) {
 }
 
 // Violation says what was violated; empty if nothing was, or nothing was verified. At acks=all with idempotence any loss,
-// duplicate, reordering or corruption is one; at acks 1 and 0 corruption alone.
+// duplicate, reordering or corruption is one, and so is a refused record that is present or an acknowledged one at another offset
+// than its answer named; at acks 1 and 0 corruption alone.
 func (r *Result) Violation() string {
 	v := r.Detail.Verification
 	switch {
 	case v == nil:
 		return ""
-	case r.acks == AcksAll && v.Lost+v.Duplicated+v.Reordered+v.Corrupted > 0:
-		return fmt.Sprintf("%d lost, %d duplicated, %d reordered, %d corrupted of %d acknowledged",
-			v.Lost, v.Duplicated, v.Reordered, v.Corrupted, r.Acked)
+	case r.acks == AcksAll && v.Lost+v.Duplicated+v.Reordered+v.Corrupted+v.Refused+v.Misplaced > 0:
+		return fmt.Sprintf("%d lost, %d duplicated, %d reordered, %d corrupted of %d acknowledged%s",
+			v.Lost, v.Duplicated, v.Reordered, v.Corrupted, r.Acked, v.rare())
 	case v.Corrupted > 0:
 		return fmt.Sprintf("%d corrupted of %d acknowledged", v.Corrupted, r.Acked)
 	}
 	return ""
+}
+
+// rare names the offences beyond the four of the report; empty if there were none.
+func (v *Verification) rare() (s string) {
+	if v.Refused > 0 {
+		s += fmt.Sprintf("; %d refused and yet present", v.Refused)
+	}
+	if v.Misplaced > 0 {
+		s += fmt.Sprintf("; %d at another offset than acknowledged", v.Misplaced)
+	}
+	return s
 }
 
 // Histogram returns the merged histogram of response, service, delay or e2e over the timed window, nil if it was not measured.

@@ -223,7 +223,7 @@ func (s *session) verify(ctx context.Context) (*Verification, error) {
 	if ctx.Err() != nil { // the load was interrupted; what was sent is still judged
 		ctx = context.WithoutCancel(ctx)
 	}
-	a := &auditor{run: s.load.f.run}
+	a := &auditor{run: s.load.f.run, made: s.cluster.made}
 	for _, p := range s.load.producers {
 		a.ledgers = append(a.ledgers, p.ledger)
 	}
@@ -289,10 +289,16 @@ func (s *session) detail(r *Result, v *Verification) {
 		for msg, n := range errs {
 			s.load.f.errs.add(msg, n)
 		}
+		if sum.consumed < sum.acked {
+			s.load.f.errs.note(fmt.Errorf("live consumers stalled: %d records consumed of %d acknowledged", sum.consumed, sum.acked))
+		}
 		d.Errors, _ = s.load.f.errs.snapshot()
 	}
 	if v != nil {
-		d.Verification, r.Consumed = v, &v.Read
+		d.Verification = v
+		if r.Consumed == nil { // live consumers' own count, where there were any, is what was consumed
+			r.Consumed = &v.Read
+		}
 		r.Lost, r.Duplicated, r.Reordered, r.Corrupted = &v.Lost, &v.Duplicated, &v.Reordered, &v.Corrupted
 	}
 }

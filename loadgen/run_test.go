@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -262,8 +263,11 @@ func TestErrors(t *testing.T) {
 		{"inflight of an idempotent producer", func(c *Config) { c.Inflight = 2 }, ErrUsage},
 		{"arrivals", func(c *Config) { c.Profile.Arrivals = "weekly" }, ErrUsage},
 		{"tls halves", func(c *Config) { c.TLS.Cert = "x" }, ErrUsage},
+		{"step by count", func(c *Config) { c.Rate, c.Profile.Arrivals, c.Duration, c.Records = 100, Step, 0, 50 }, ErrUsage},
+		{"more buffers than memory", func(c *Config) { c.Producers, c.BufferedBytesMax = 1000, 4<<20 }, ErrUsage},
+		{"create over another shape", func(c *Config) { c.Create, c.Partitions = true, 3 }, ErrUsage},
 		{"no such CA", func(c *Config) { c.TLS.CA = "no/such/file" }, ErrUsage},
-		{"no such password file", func(c *Config) { c.SASL = SASLConfig{"PLAIN", "u", "no/such/file"} }, ErrUsage},
+		{"no such password file", func(c *Config) { c.SASL = SASLConfig{"PLAIN", "u", "hunter2"} }, ErrUsage},
 		{"nobody listens", func(c *Config) { c.Brokers = []string{"127.0.0.1:1"} }, ErrUnreachable},
 		{"no topic", func(c *Config) { c.Topic = "absent" }, ErrUnreachable},
 		{"rf above brokers", func(c *Config) { c.Topic, c.Create, c.RF = "wide", true, 3 }, ErrUnreachable},
@@ -274,6 +278,9 @@ func TestErrors(t *testing.T) {
 			r, err := Run(context.Background(), cfg)
 			if r != nil || !errors.Is(err, f.want) {
 				t.Fatalf("got %v, %v; want %v", r, err, f.want)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Fatalf("the secret is printed: %v", err)
 			}
 			for _, ch := range fmt.Sprint(err) {
 				if ch == '\n' {

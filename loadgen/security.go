@@ -3,6 +3,7 @@ package loadgen
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -85,7 +86,11 @@ func (s *SASLConfig) validate() error {
 func (s *SASLConfig) load() (sasl.Mechanism, error) {
 	raw, err := os.ReadFile(s.PassFile)
 	if err != nil {
-		return nil, fmt.Errorf("%w: sasl password file: %w", ErrUsage, err)
+		var at *os.PathError
+		if errors.As(err, &at) {
+			err = at.Err // not the path: a password given in its place would be printed
+		}
+		return nil, fmt.Errorf("%w: sasl: cannot read the file that the third part of mechanism:user:passfile names: %w", ErrUsage, err)
 	}
 	pass := strings.TrimRight(string(raw), "\r\n")
 	switch s.Mechanism {

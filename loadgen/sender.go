@@ -200,6 +200,9 @@ func (p *producer) settle(s *slot, err error) int64 {
 	switch f {
 	case fateAcked:
 		p.last = now
+		if p.f.cfg.Acks != AcksNone {
+			p.ledger.place(s.part, s.seq, s.rec.Offset)
+		}
 		e.acked++
 		e.bytes += int64(s.size + len(s.rec.Key))
 		if s.intended >= p.f.win.warmEnd {

@@ -51,8 +51,8 @@ func (r *Result) writeVerification(w io.Writer) {
 		fmt.Fprintln(w, "verified\tno")
 		return
 	}
-	fmt.Fprintf(w, "verified\t%d read back: %d lost, %d duplicated, %d reordered, %d corrupted\n",
-		v.Read, v.Lost, v.Duplicated, v.Reordered, v.Corrupted)
+	fmt.Fprintf(w, "verified\t%d read back: %d lost, %d duplicated, %d reordered, %d corrupted%s\n",
+		v.Read, v.Lost, v.Duplicated, v.Reordered, v.Corrupted, v.rare())
 	for _, o := range v.Offences {
 		at := fmt.Sprintf("offset %d", o.Offset)
 		if o.Offset < 0 {

@@ -1,15 +1,20 @@
 package loadgen
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // Offence is the place of one violation.
 type Offence struct {
-	Kind      string `json:"kind"` // lost, duplicated, reordered, corrupted
+	Kind      string `json:"kind"` // lost, duplicated, reordered, corrupted, refused, misplaced
 	Partition int32  `json:"partition"`
 	Offset    int64  `json:"offset"` // -1 for a lost record
 	Producer  uint32 `json:"producer"`
@@ -26,9 +31,17 @@ type Verification struct {
 	Duplicated int64 `json:"duplicated"`
 	Reordered  int64 `json:"reordered"`
 	Corrupted  int64 `json:"corrupted"`
-	// Foreign records lie between the run's first and last offset and were written by somebody else.
+	// Refused records were read back although an answer had refused them.
+	Refused int64 `json:"refused_present"`
+	// Misplaced records were read at another offset than their acknowledgement named; one record in 64 is compared.
+	Misplaced int64 `json:"misplaced"`
+	// Undecodable partitions end in a batch that no client can decode (counted in Corrupted too, once); what follows it was not read
+	// and, where acknowledged, counts as lost.
+	Undecodable int64 `json:"undecodable"`
+	// Foreign records lie between the run's first and last offset and were written by somebody else; in a topic this run made
+	// itself, a record that no load generator wrote counts as corrupted instead.
 	Foreign int64 `json:"foreign"`
-	// Unacked records were read back although their fate was failed or unknown; that is allowed.
+	// Unacked records were read back although their fate was unknown; that is allowed.
 	Unacked  int64     `json:"unacked_present"`
 	Offences []Offence `json:"offences,omitempty"`
 
@@ -49,6 +62,7 @@ func (v *Verification) offend(o Offence) {
 // auditor judges records against the producers' ledgers. One goroutine; per partition the records come in offset order.
 type auditor struct {
 	run     uint64
+	made    bool // this run made the topic: what is not a load generator's is damaged
 	ledgers []*ledger
 	v       Verification
 }
@@ -57,6 +71,9 @@ type auditor struct {
 func (a *auditor) record(r *kgo.Record) {
 	h, verdict := decodeHeader(r.Value, r.Key)
 	switch {
+	case verdict == foreign && a.made:
+		a.corrupted(r, h)
+		return
 	case verdict == foreign, verdict == intact && h.run != a.run:
 		a.v.Foreign++
 		return
@@ -82,9 +99,25 @@ func (a *auditor) record(r *kgo.Record) {
 		a.v.offend(o)
 		fallthrough
 	default:
-		if p.fateOf(h.seq) != fateAcked {
-			a.v.Unacked++
+		a.acked(p, o)
+	}
+}
+
+// acked compares a record's first sighting with what its answer said.
+func (a *auditor) acked(p *partitionLedger, o Offence) {
+	switch p.fateOf(o.Seq) {
+	case fateFailed:
+		a.v.Refused++
+		o.Kind = "refused"
+		a.v.offend(o)
+	case fateAcked:
+		if p.misplaced(o.Seq, o.Offset) {
+			a.v.Misplaced++
+			o.Kind = "misplaced"
+			a.v.offend(o)
 		}
+	default:
+		a.v.Unacked++
 	}
 }
 
@@ -109,7 +142,8 @@ func (a *auditor) finish() *Verification {
 // ends before, or a partition cannot be read on, it fails with ErrIncomplete. progress gets the number of offsets read.
 //
 // The client's own batch checksum stays off: a damaged batch must be counted by the records' checksums, not hidden behind a fetch
-// error. A batch so damaged that it does not decode is a fetch error all the same and ends the verification.
+// error. A batch so damaged that it does not decode is a fetch error all the same: no client gets past it, so it counts as corrupted,
+// its partition ends there and the acknowledged records from there on are lost.
 func verify(ctx context.Context, cfg *Config, security []kgo.Opt, a *auditor, from, ends []int64, progress func(int64)) (*Verification, error) {
 	at := map[int32]kgo.Offset{}
 	next := append([]int64(nil), from...)
@@ -129,7 +163,8 @@ func verify(ctx context.Context, cfg *Config, security []kgo.Opt, a *auditor, fr
 	left := len(at)
 	for read := int64(0); left > 0; progress(read) {
 		fetches := cl.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
+		damaged, err := undecodable(cfg.Topic, fetches)
+		if err != nil {
 			if cause := context.Cause(ctx); cause != nil {
 				err = cause
 			}
@@ -144,8 +179,40 @@ func verify(ctx context.Context, cfg *Config, security []kgo.Opt, a *auditor, fr
 			}
 			read += int64(len(p.Records))
 		})
+		for _, p := range damaged {
+			if next[p] < ends[p] {
+				a.undecodable(p, next[p])
+				next[p] = ends[p]
+				left--
+			}
+			cl.PauseFetchPartitions(map[string][]int32{cfg.Topic: {p}})
+		}
 	}
 	return a.finish(), nil
+}
+
+// undecodable lists the partitions whose fetch the client got and could not decode; any other error is returned.
+func undecodable(topic string, fetches kgo.Fetches) (damaged []int32, err error) {
+	fetches.EachError(func(t string, p int32, e error) {
+		var answered *kerr.Error
+		var loss *kgo.ErrDataLoss
+		var network net.Error
+		if t != topic || p < 0 || errors.As(e, &answered) || errors.As(e, &loss) || errors.As(e, &network) ||
+			errors.Is(e, context.Canceled) || errors.Is(e, context.DeadlineExceeded) || errors.Is(e, kgo.ErrClientClosed) ||
+			errors.Is(e, io.EOF) {
+			err = cmp.Or(err, e)
+			return
+		}
+		damaged = append(damaged, p)
+	})
+	return damaged, err
+}
+
+// undecodable books a batch that does not decode, at the offset that was asked for.
+func (a *auditor) undecodable(partition int32, offset int64) {
+	a.v.Undecodable++
+	a.v.Corrupted++
+	a.v.offend(Offence{Kind: "corrupted", Partition: partition, Offset: offset})
 }
 
 // partition judges records below end and returns the next offset.
