@@ -21,23 +21,34 @@ func (r *Replica) Propose(drain []*Proposal) {
 		return
 	}
 	r.observe()
+	// behind holds for the rest of this drain and, once, for the next.
+	carried, refused := r.behind, false
 	for _, p := range drain {
-		r.enqueue(p)
+		if r.enqueue(p) {
+			r.behind, refused = true, true
+		}
 	}
+	r.behind = refused && !carried
 }
 
-func (r *Replica) enqueue(p *Proposal) {
+// enqueue refuses what the queue has no room for and everything that came
+// behind it before its proposer can know: the rest of the drain, and the next
+// one. A small batch that passed a refused large one would be the first that a
+// new idempotent producer is known by, and the large one out of order for ever.
+func (r *Replica) enqueue(p *Proposal) (refused bool) {
 	size := int64(len(p.Data))
 	switch {
 	case !r.mayLead():
 		p.Refuse(r.notLeader())
-	case r.queue.len() > 0 && r.queueBytes+size > r.cfg.QueueBytesMax:
+	case r.behind, r.queue.len() > 0 && r.queueBytes+size > r.cfg.QueueBytesMax:
 		r.stats.Overload++
 		p.Refuse(ErrOverloaded)
+		return true
 	default:
 		r.queue.push(p)
 		r.queueBytes += size
 	}
+	return false
 }
 
 // pump proposes what waits, as far as it may; nowMS is the wall clock in

@@ -58,6 +58,7 @@ type Replica struct {
 
 	queue       line // wait for Lead or for room
 	queueBytes  int64
+	behind      bool  // proposals come behind a refused one, see enqueue
 	uncommitted int64 // mirror of Raft's own count, see room
 	stamped     []*Proposal
 	props       []raftpb.Entry // scratch of propose, in step with stamped

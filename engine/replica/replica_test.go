@@ -164,6 +164,20 @@ func TestProposalsWaitForTheElection(t *testing.T) {
 	}
 }
 
+// A small proposal must not pass a large one that was refused: not in the same
+// drain, and not in the next, which may hold what was sent before the refusal.
+func TestNothingPassesARefusedProposal(t *testing.T) {
+	s := newSolo(t, replica.NewMemoryLog(), replicatest.NewMachine(), func(c *replica.Config) { c.QueueBytesMax = 6 })
+	early := s.propose("aaaa", "BBBB", "c")
+	wantErr(t, early[1], replica.ErrOverloaded)
+	wantErr(t, early[2], replica.ErrOverloaded)
+	wantErr(t, s.propose("d")[0], replica.ErrOverloaded)
+	later := s.propose("e")
+	s.lead()
+	wantErr(t, early[0], nil)
+	wantErr(t, later[0], nil)
+}
+
 func TestTheUncommittedLogIsBounded(t *testing.T) {
 	s := fresh(t, func(c *replica.Config) { c.UncommittedBytesMax, c.QueueBytesMax = 10, 12 })
 	w := s.propose("aaaa", "bbbb", "cccc", "dddd", "eeee", "ffff")
@@ -180,6 +194,8 @@ func TestTheUncommittedLogIsBounded(t *testing.T) {
 	if st := s.rep.Stats(); st.Dropped != 0 || st.Overload != 3 {
 		t.Fatalf("stats %+v", st)
 	}
+	behind := s.propose("a") // may have been sent before its proposer knew of the refusal
+	wantErr(t, behind[0], replica.ErrOverloaded)
 	big := s.propose(strings.Repeat("x", 100)) // one entry always fits
 	s.run()
 	wantErr(t, big[0], nil)
