@@ -46,7 +46,7 @@ func TestPartialFramesAreBudgeted(t *testing.T) {
 		in(3)
 		_ = all[1].nc.Close() // one goes away: the fifth
 		in(3)
-		time.Sleep(2 * cfg.FrameTimeout) // on the bubble's clock: the rest is too slow
+		<-time.After(2 * cfg.FrameTimeout) // on the bubble's clock: the rest is too slow
 		in(0)
 		if got := s.Snapshot().Closed["slow_frame"]; got != 3 {
 			t.Errorf("%d were closed as slow", got)
