@@ -111,34 +111,55 @@ func (fl *loadFlags) apply(cmd *cobra.Command, cfg *loadgen.Config) (err error) 
 
 // runLoad runs the load and reports it.
 func runLoad(cmd *cobra.Command, cfg loadgen.Config, fl *loadFlags) error {
+	if fl.out != "" {
+		if err := writableDir(fl.out); err != nil {
+			return &exitError{exitUsage, err}
+		}
+	}
 	stderr, terminal := cmd.ErrOrStderr(), term.IsTerminal(int(os.Stderr.Fd()))
 	report, done := loadgen.NewProgress(stderr, terminal)
 	cfg.Progress = report
 	r, err := loadgen.Run(cmd.Context(), cfg)
 	done()
+	var werr error
 	if r != nil {
-		if werr := writeLoad(cmd, r, fl); werr != nil {
-			return &exitError{exitUnavailable, errors.Join(err, werr)}
+		werr = writeLoad(cmd, r, fl)
+		if v := r.Violation(); v != "" { // it outranks whatever else went wrong
+			return &exitError{exitViolation, errors.Join(fmt.Errorf("violation: %s", v), err, werr)}
 		}
 	}
 	switch {
 	case errors.Is(err, loadgen.ErrUsage):
 		return &exitError{exitUsage, err}
-	case err != nil:
-		return &exitError{exitUnavailable, err}
-	}
-	if v := r.Violation(); v != "" {
-		return &exitError{exitViolation, fmt.Errorf("violation: %s", v)}
+	case err != nil || werr != nil:
+		return &exitError{exitUnavailable, errors.Join(err, werr)}
 	}
 	return nil
 }
 
-func writeLoad(cmd *cobra.Command, r *loadgen.Result, fl *loadFlags) error {
-	if fl.out != "" {
-		if err := r.WriteDir(fl.out); err != nil {
-			return err
-		}
+// writableDir makes dir and proves that a file can be made in it, before a run whose files would have no place.
+func writableDir(dir string) error {
+	err := os.MkdirAll(dir, 0o755)
+	if err != nil {
+		return usageError("--out: %v", err)
 	}
+	f, err := os.CreateTemp(dir, ".probe-*")
+	if err != nil {
+		return usageError("--out: %v", err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// writeLoad prints the result, then writes the files: what a full disk loses is not the verdict.
+func writeLoad(cmd *cobra.Command, r *loadgen.Result, fl *loadFlags) error {
+	err := printLoad(cmd, r, fl)
+	if fl.out != "" {
+		err = errors.Join(err, r.WriteDir(fl.out))
+	}
+	return err
+}
+
+func printLoad(cmd *cobra.Command, r *loadgen.Result, fl *loadFlags) error {
 	if !fl.json {
 		return r.WriteText(cmd.OutOrStdout())
 	}
