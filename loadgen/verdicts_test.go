@@ -66,3 +66,14 @@ func TestBottleneck(t *testing.T) {
 		}
 	}
 }
+
+// TestPerSecondIsTheWindows: neither the interval that began in the warm-up nor the drain's belongs to the steady state.
+func TestPerSecondIsTheWindows(t *testing.T) {
+	tl := &tally{}
+	for s := range int64(5) {
+		tl.intervals = append(tl.intervals, interval{start: s * 1e9, end: (s + 1) * 1e9, count: epoch{acked: s}})
+	}
+	if got := tl.perSecond(window{warmEnd: 1e9, end: 4e9}); len(got) != 3 || got[0] != 1 || got[2] != 3 {
+		t.Fatalf("%v, want 1, 2, 3", got)
+	}
+}
