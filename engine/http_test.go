@@ -66,7 +66,11 @@ func (b *bed) metrics() map[string]float64 {
 			b.t.Fatalf("/metrics: not a sample: %q", line)
 		}
 		v, err := strconv.ParseFloat(m[4], 64)
-		if err != nil || !typed[m[1]] {
+		family := m[1] // a summary's or histogram's samples have suffixes of their own
+		for _, suffix := range []string{"_sum", "_count", "_bucket"} {
+			family = strings.TrimSuffix(family, suffix)
+		}
+		if err != nil || !typed[m[1]] && !typed[family] {
 			b.t.Fatalf("/metrics: %q: %v, typed %v", line, err, typed[m[1]])
 		}
 		out[m[1]+m[2]] = v

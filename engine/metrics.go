@@ -109,6 +109,9 @@ func (c *collector) collectFront(ch chan<- prometheus.Metric) {
 	count(ch, "dyno_kafka_accepted_total", "Connections accepted.", s.Accepted)
 	count(ch, "dyno_kafka_limit_waits_total", "Times reading stopped at a limit.", s.ConnectionLimitWaits, "limit", "connection")
 	count(ch, "dyno_kafka_limit_waits_total", "Times reading stopped at a limit.", s.BrokerBytesLimitWaits, "limit", "broker")
+	gauge(ch, "dyno_kafka_fetch_inflight_bytes", "Bytes of fetch replies being made or sent.", s.FetchBytesInFlight)
+	count(ch, "dyno_kafka_limit_waits_total", "Times reading stopped at a limit.", s.FetchBytesLimitWaits, "limit", "fetch")
+	count(ch, "dyno_kafka_recompress_waits_total", "Batches that waited for their turn to be recompressed.", s.RecompressWaits)
 	gauge(ch, "dyno_kafka_connections", "Connections open.", s.Connections)
 	gauge(ch, "dyno_kafka_inflight_bytes", "Bytes of requests without an answer.", s.BytesInFlight)
 }
