@@ -112,7 +112,7 @@ func (spec *AppendSpec) run(ctx context.Context, sys System, s *Session) (*Resul
 	closed := false
 	defer func() {
 		if !closed {
-			log.Close() // an earlier error is already on its way
+			_ = log.Close() // an earlier error is already on its way
 		}
 	}()
 	if err := s.Await(ctx); err != nil {

@@ -107,7 +107,7 @@ func probeLoopback() (float64, error) {
 	c, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		l.Close()
-		<-echo
+		_ = <-echo
 		return 0, err
 	}
 	ns, err := roundTrips(c)

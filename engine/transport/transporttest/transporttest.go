@@ -103,7 +103,7 @@ func start(t *testing.T, factory Factory, n int, max int64) ([]transport.Transpo
 		in := newInbox()
 		boxes = append(boxes, in)
 		node.Start(in)
-		t.Cleanup(func() { node.Close() })
+		t.Cleanup(func() { _ = node.Close() })
 	}
 	return nodes, boxes
 }
