@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -107,8 +108,7 @@ func probeLoopback() (float64, error) {
 	c, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		l.Close()
-		_ = <-echo
-		return 0, err
+		return 0, errors.Join(err, <-echo)
 	}
 	ns, err := roundTrips(c)
 	c.Close()
