@@ -54,7 +54,7 @@ func parseCounters(r io.Reader) (counters, error) {
 		if text == "" || text[0] == '#' {
 			continue
 		}
-		name, rest := text, ""
+		var name, rest string
 		if open := strings.IndexByte(text, '{'); open >= 0 {
 			end := strings.LastIndexByte(text, '}')
 			if end < open {
