@@ -138,10 +138,7 @@ func TestUnknownFate(t *testing.T) {
 		n := 0
 		c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
 			c.KeepControl()
-			if n++; n <= 5 {
-				return nil, nil, false
-			}
-			if stored && n == 6 {
+			if n++; n == 1 || stored && n == 2 { // a slow machine sends but a few large requests
 				return nil, nil, false
 			}
 			return nil, nil, true // no answer, ever
