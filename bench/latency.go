@@ -137,7 +137,7 @@ func (l *latencies) timeCharts() (latency, rate *chart) {
 		p99.Points = append(p99.Points, xy{mid, m.p99 / 1e6})
 		top.Points = append(top.Points, xy{mid, m.max / 1e6})
 		worst = max(worst, m.max/1e6)
-		if m.to-m.from > 0.5 { // a stub of an interval has no rate worth drawing
+		if m.to-m.from > 0.5 { // a sliver of an interval has no rate worth drawing
 			perSecond := float64(m.count) / (m.to - m.from)
 			answered.Points = append(answered.Points, xy{mid, perSecond})
 			slowest, fastest = min(slowest, perSecond), max(fastest, perSecond)
