@@ -138,7 +138,7 @@ func TestChangeIsToldWithCaution(t *testing.T) {
 	if err := writeChange(&b, now, then); err != nil {
 		t.Fatal(err)
 	}
-	for _, word := range []string{"x1.100", "better", "the same", "Caution", then.ID} {
+	for _, word := range []string{"x1.100", "better", "no difference", "Caution", then.ID} {
 		if !strings.Contains(b.String(), word) {
 			t.Errorf("lacks %q:\n%s", word, b.String())
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -138,7 +139,7 @@ func writeChange(w io.Writer, now, then *record.Run) error {
 			}
 			ratio := stats.Median(a) / stats.Median(b)
 			unit, _ := now.Unit(name)
-			fmt.Fprintf(t, "  %s\t%s\tx%.3f\t%s\n", armTitle(arm.Name), strings.ReplaceAll(name, "_", " "), ratio, changeWord(ratio, unit))
+			fmt.Fprintf(t, "  %s\t%s\tx%.3f\t%s\n", armTitle(arm.Name), strings.ReplaceAll(name, "_", " "), ratio, changeWord(a, b, unit))
 		}
 	}
 	if err := t.Flush(); err != nil {
@@ -190,15 +191,17 @@ func phaseOf(arm *record.Arm) string {
 	return "-"
 }
 
-// changeWord says which way a ratio points, if the quantity has a better side.
-func changeWord(ratio float64, unit record.Unit) string {
-	const even = 0.005
+// changeWord says which way the repetitions a went from b, if the quantity has a
+// better side, and if no repetition of one lies among those of the other: more
+// than that a single run against a single run does not show.
+func changeWord(a, b []float64, unit record.Unit) string {
+	up, down := slices.Min(a) > slices.Max(b), slices.Max(a) < slices.Min(b)
 	switch {
-	case math.Abs(ratio-1) < even:
-		return "the same"
+	case !up && !down:
+		return "no difference beyond the repetitions' own"
 	case unit.Better == "":
 		return ""
-	case (ratio > 1) == (unit.Better == "higher"):
+	case up == (unit.Better == "higher"):
 		return "better"
 	}
 	return "worse"
