@@ -27,11 +27,9 @@ const (
 	codeInvalidRequest      code = 42
 	codePolicyViolation     code = 44
 	codeOutOfOrderSequence  code = 45
-	codeDuplicateSequence   code = 46
 	codeInvalidProdEpoch    code = 47
 	codeInvalidTxnState     code = 48
 	codeKafkaStorage        code = 56
-	codeUnknownProducer     code = 59
 	codeSessionNotFound     code = 70
 	codeFencedEpoch         code = 74
 	codeUnknownEpoch        code = 75

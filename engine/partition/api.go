@@ -105,12 +105,8 @@ var (
 	ErrBatchTooLarge = errors.New("record batch too large")
 	// ErrOutOfOrderSequence: an idempotent producer skipped or went back.
 	ErrOutOfOrderSequence = errors.New("out of order sequence number")
-	// ErrDuplicateSequence: older than the batches still remembered.
-	ErrDuplicateSequence = errors.New("duplicate sequence number")
 	// ErrProducerFenced: the producer's epoch is older than one seen.
 	ErrProducerFenced = errors.New("invalid producer epoch")
-	// ErrUnknownProducer: a sequence above 0 from a producer with no state.
-	ErrUnknownProducer = errors.New("unknown producer id")
 	// ErrFencedEpoch and ErrUnknownEpoch: the client's leader epoch is older
 	// or newer than the partition's.
 	ErrFencedEpoch  = errors.New("fenced leader epoch")

@@ -150,7 +150,6 @@ const (
 // Errors: ErrProducerFenced, ErrOutOfOrderSequence. Source: Kafka 4.0
 // ProducerAppendInfo.checkProducerEpoch and checkSequence: a producer without
 // state may begin at any sequence, a new epoch of a known one only at 0.
-// ErrUnknownProducer and ErrDuplicateSequence are not used by Kafka 4.0 here.
 func sequence(in *BatchInfo, q *pending, t *producers) (verdict, *stamped, *batchMemo, error) {
 	spec, done := q.newest(in.ProducerID), t.find(in.ProducerID)
 	var epoch int16
