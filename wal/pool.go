@@ -166,7 +166,7 @@ func (p *pool) run() {
 // back, make a spare.
 func (p *pool) step() (worked bool, err error) {
 	p.mu.Lock()
-	needReady := p.ready == nil && len(p.spares) > 0
+	needReady := p.needReady()
 	var back string
 	if len(p.back) > 0 {
 		back = p.back[0]
@@ -185,6 +185,21 @@ func (p *pool) step() (worked bool, err error) {
 		return true, p.fill()
 	}
 	return false, nil
+}
+
+// needReady says that the next segment could have its name now; p.mu is held.
+func (p *pool) needReady() bool { return p.ready == nil && len(p.spares) > 0 && p.err == nil }
+
+// keepReady prepares the next segment if there is none: filling a spare takes
+// as long as the flusher takes to fill a segment, and it must not wait.
+func (p *pool) keepReady() error {
+	p.mu.Lock()
+	need := p.needReady()
+	p.mu.Unlock()
+	if !need {
+		return nil
+	}
+	return p.prepare()
 }
 
 // prepare gives the first spare its place in the log. The name is durable
@@ -320,6 +335,9 @@ func (p *pool) zeroFile(name string) (err error) {
 		case <-p.stop:
 			return errStopped
 		default:
+		}
+		if err := p.keepReady(); err != nil {
+			return err
 		}
 		n := min(zeroSyncBytes, o.SegmentBytes-off)
 		if err := p.zeroRange(f, off, n); err != nil {

@@ -48,7 +48,7 @@ type Config struct {
 	Transport transport.Transport
 	Listener  events.Listener // events.Discard
 
-	Workers int           // GOMAXPROCS, at most 16
+	Workers int           // half of GOMAXPROCS, at least 1 and at most 16
 	Tick    time.Duration // 20 ms
 	// Replica is the template for every group's replica: its limits and ticks.
 	Replica replica.Config
@@ -71,7 +71,7 @@ func (c *Config) setDefaults() {
 		c.Listener = events.Discard
 	}
 	if c.Workers == 0 {
-		c.Workers = min(runtime.GOMAXPROCS(0), workersMax)
+		c.Workers = min(max(1, runtime.GOMAXPROCS(0)/2), workersMax)
 	}
 	if c.Tick == 0 {
 		c.Tick = 20 * time.Millisecond

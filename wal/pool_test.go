@@ -1,0 +1,46 @@
+package wal_test
+
+import (
+	"path"
+	"strings"
+	"testing"
+
+	"dyno/wal"
+	"dyno/wal/vfs"
+)
+
+// TestNextSegmentBeforeSpare: a spare takes as long to fill as a segment takes
+// to write. The flusher must not wait for it while another spare is at hand.
+func TestNextSegmentBeforeSpare(t *testing.T) {
+	const piece, segment = 8 << 20, 16 << 20
+	var (
+		filling = make(chan struct{}) // the last spare is being filled
+		release = make(chan struct{})
+		renamed = make(chan string, 10) // segments that got their name
+		early   = make(chan bool, 1)    // the third had its name before the spare was full
+	)
+	const last = "spare-00000004.tmp"
+	fsys := vfs.NewFaulty(vfs.NewMem(1), func(c vfs.Call) vfs.Fault {
+		name := path.Base(c.Name)
+		switch {
+		case c.Op == vfs.OpRename && strings.HasSuffix(name, ".wal"):
+			renamed <- name
+		case c.Op == vfs.OpWrite && name == last && c.Off == 0:
+			close(filling)
+			return vfs.Fault{Wait: release}
+		case c.Op == vfs.OpWrite && name == last && c.Off == piece:
+			early <- len(renamed) == 3
+		}
+		return vfs.Fault{}
+	})
+	l := mustOpen(t, wal.Options{FS: fsys, Dir: "/wal", SegmentBytes: segment, SpareSegments: 2})
+	must(t, do(l, entry(1, 1, 1, 1))) // takes the first; the second gets its name
+	<-filling
+	for i := range uint64(segment / (1 << 20)) { // takes the second
+		must(t, do(l, entry(1, 2+i, 1, 1<<20)))
+	}
+	close(release)
+	if !<-early {
+		t.Errorf("segments with a name while a spare is filled: %d, want 3: there was a spare for the next one", len(renamed))
+	}
+}
