@@ -40,18 +40,25 @@ func (in *inbox) reset() {
 
 // mailbox is how everybody else reaches a worker. The worker takes all of it at
 // once; a putter wakes it only when the box was empty, so that a busy worker
-// costs its senders one short lock and nothing else.
+// costs its senders one short lock and nothing else. A few proposals alone do not
+// wake it while an append of its own is under way: they are the next append, and
+// the end of this one wakes it.
 type mailbox struct {
 	wake chan struct{} // capacity 1; sent to by putters; never closed
 
 	mu     sync.Mutex // guards what follows
 	in     inbox
-	filled bool // something was put since take
+	filled bool // something was put since take that the worker was woken for
+	held   bool // an append is under way: see gatherBytes
 	closed bool // the worker is gone
 	max    int64
 
 	refused, dropped uint64
 }
+
+// gatherBytes is how many bytes of proposals wake a worker whose append is under
+// way: enough for a write of its own.
+const gatherBytes = 256 << 10
 
 // put runs add under the lock and wakes the worker if the box was empty. It
 // does nothing and returns false when the worker is gone.
@@ -105,6 +112,10 @@ func (b *mailbox) propose(g *Group, p *replica.Proposal) error {
 	}
 	b.in.props = append(b.in.props, proposal{g, p})
 	b.in.propBytes += size
+	if b.held && b.in.propBytes < gatherBytes {
+		b.mu.Unlock()
+		return nil
+	}
 	b.unlockAndWake()
 	return nil
 }
@@ -131,6 +142,18 @@ func (b *mailbox) take(empty inbox) inbox {
 	full := b.in
 	b.in, b.filled = empty, false
 	return full
+}
+
+// hold says whether an append of the worker's own is under way. Whoever says that
+// none is must look again at what gathered meanwhile, hence the wake-up.
+func (b *mailbox) hold(held bool) {
+	b.mu.Lock()
+	b.held = held
+	if !held && len(b.in.props) > 0 {
+		b.unlockAndWake()
+		return
+	}
+	b.mu.Unlock()
 }
 
 func (b *mailbox) close() {

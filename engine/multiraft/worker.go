@@ -21,8 +21,8 @@ import (
 //	send messages to peers                  (before the local sync)
 //	submit ONE append with the records of all groups
 //
-// Whatever arrives meanwhile is the next drain: batches grow with load, and
-// nothing waits for a timer.
+// Whatever arrives meanwhile is the next drain, which begins at the latest when
+// the append is durable: batches grow with load, and nothing waits for a timer.
 type worker struct {
 	m    *Manager
 	box  mailbox
@@ -61,6 +61,7 @@ func (w *worker) run(n int) {
 		w.in = w.box.take(w.in)
 		w.drain(&w.in)
 		w.in.reset()
+		w.box.hold(len(w.inflight) > 0)
 		if w.closing && len(w.inflight) == 0 {
 			w.box.close()
 			// What was put since take is refused like everything after it.
