@@ -30,11 +30,17 @@ func typed(list []uint64) []ids.ReplicaID {
 
 // ChangeMembers proposes a membership change; it holds once Members shows it.
 // Only a leader takes it, and one at a time: Raft turns a second one into an
-// empty entry. Raft thesis section 4.3 (joint consensus).
+// empty entry. A leader that was alone in its group must first win an election
+// again and fails with ErrNotLeader until then: ask again. Raft thesis section
+// 4.3 (joint consensus).
 func (r *Replica) ChangeMembers(cc raftpb.ConfChangeV2) error {
 	if r.err != nil {
 		return r.err
 	}
+	if r.solo.on {
+		r.leaveSolo()
+	}
+	r.solo.never = true
 	r.observe()
 	if !r.leading() || r.handing {
 		return r.notLeader()

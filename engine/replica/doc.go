@@ -30,6 +30,9 @@
 // All that a drain of the owner's mailbox holds for one group becomes one
 // MsgProp: batching comes from what arrived meanwhile, never from a timer.
 //
+// A leader that is its group's only member goes the same way without Raft in the
+// middle: see solo.go.
+//
 // # Invariants
 //
 //   - applied <= commit <= last; an entry is applied only when it is durable

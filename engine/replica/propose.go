@@ -52,17 +52,17 @@ func (r *Replica) enqueue(p *Proposal) (refused bool) {
 }
 
 // pump proposes what waits, as far as it may; nowMS is the wall clock in
-// milliseconds. With full set the log has room for Reserve proposals only.
-func (r *Replica) pump(nowMS int64, full bool) {
+// milliseconds. With out.Full set the log has room for Reserve proposals only.
+func (r *Replica) pump(nowMS int64, out *Output) {
 	switch {
 	case r.queue.len() == 0 || !r.leading() || r.handing:
 	default:
-		if full {
+		if out.Full {
 			r.failUnreserved()
 		}
 		r.stamp(nowMS)
 		if len(r.stamped) > 0 {
-			r.propose()
+			r.propose(out)
 		}
 	}
 }
@@ -108,9 +108,21 @@ func (r *Replica) room(taken, size int64) bool {
 	return used == 0 || size == 0 || used+size <= r.cfg.UncommittedBytesMax
 }
 
-// propose steps everything stamped as one MsgProp. Raft writes index and term
-// into our slice and copies the entries from it, so the slice is used again.
-func (r *Replica) propose() {
+// propose gives everything stamped its place in the log.
+func (r *Replica) propose(out *Output) {
+	if r.solo.on {
+		r.proposeSolo(out)
+	} else {
+		r.proposeRaft()
+	}
+	clear(r.props)
+	clear(r.stamped)
+	r.props, r.stamped = r.props[:0], r.stamped[:0]
+}
+
+// proposeRaft steps all of it as one MsgProp. Raft writes index and term into
+// our slice and copies the entries from it, so the slice is used again.
+func (r *Replica) proposeRaft() {
 	m := raftpb.Message{Type: raftpb.MsgProp, From: uint64(r.cfg.ID), Entries: r.props}
 	var dropped error
 	r.fail(r.guard(func() error { dropped = r.node.Step(m); return nil }))
@@ -128,9 +140,6 @@ func (r *Replica) propose() {
 	default:
 		r.bind()
 	}
-	clear(r.props)
-	clear(r.stamped)
-	r.props, r.stamped = r.props[:0], r.stamped[:0]
 }
 
 func (r *Replica) bind() {

@@ -49,6 +49,7 @@ type Replica struct {
 	sm    StateMachine
 	conf  raftpb.ConfState
 	sole  bool // the only voter is this replica
+	solo  solo
 
 	role    Role     // as observe last saw it
 	handing bool     // leadership is being handed over: Raft takes no proposals
@@ -168,9 +169,10 @@ func (r *Replica) Tick() {
 }
 
 // Step takes a message of a peer. Messages Raft does not want are ignored, as
-// are snapshots, which nobody sends.
+// are snapshots, which nobody sends, and all while the replica is its group's
+// only member: nobody has anything to say to it.
 func (r *Replica) Step(m *raftpb.Message) {
-	if r.err != nil || m.Type == raftpb.MsgSnap || raft.IsLocalMsg(m.Type) {
+	if r.err != nil || r.solo.on || m.Type == raftpb.MsgSnap || raft.IsLocalMsg(m.Type) {
 		return
 	}
 	r.step(m)
@@ -192,7 +194,7 @@ func (r *Replica) Unreachable(peer ids.ReplicaID) {
 
 // Campaign starts an election now, without waiting for the timeout.
 func (r *Replica) Campaign() {
-	if r.err == nil {
+	if r.err == nil && !r.solo.on {
 		r.fail(r.guard(func() error { _ = r.node.Campaign(); return nil }))
 	}
 }
@@ -254,6 +256,9 @@ func (r *Replica) guard(f func() error) (err error) {
 // observe compares Raft's role with the one last seen and acts on the change.
 // It runs before anything that depends on leadership.
 func (r *Replica) observe() {
+	if r.solo.on {
+		return
+	}
 	st := r.node.BasicStatus()
 	r.commit = ids.LogIndex(st.Commit)
 	r.handing = st.LeadTransferee != 0

@@ -284,16 +284,19 @@ func (l *badLog) Entries(lo, hi ids.LogIndex, max int64) ([]raftpb.Entry, error)
 }
 
 func TestAReadErrorOfTheLogIsDamage(t *testing.T) {
-	log := &badLog{MemoryLog: replica.NewMemoryLog()}
+	before := fresh(t, nil)
+	before.propose("old")
+	before.run()
+	log := &badLog{MemoryLog: before.log.Reopen()}
 	rep, err := replica.New(replica.Config{Group: 1, ID: 1, Voters: []ids.ReplicaID{1}}, log, replicatest.NewMachine())
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &solo{t: t, rep: rep, log: log.MemoryLog}
-	s.lead()
-	log.broken = wal.ErrCorrupt
 	w := s.propose("a")
-	s.run() // raft reads the committed entry back and panics
+	log.broken = wal.ErrCorrupt
+	s.rep.Campaign()
+	s.run() // raft reads the entries it must apply and panics
 	wantErr(t, w[0], replica.ErrDamaged)
 	wantErr(t, w[0], wal.ErrCorrupt)
 }

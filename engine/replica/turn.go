@@ -51,14 +51,21 @@ type Stored struct {
 // stored is added to out. A replica that is damaged by it, or already stopped,
 // adds nothing and returns Err.
 func (r *Replica) Turn(nowMS int64, out *Output) error {
-	for r.err == nil {
+	for r.err == nil && !r.solo.on {
 		r.observe()
-		r.pump(nowMS, out.Full)
+		r.pump(nowMS, out)
 		r.askReads()
-		if r.err != nil || !r.node.HasReady() {
+		if r.err != nil {
 			break
 		}
+		if !r.node.HasReady() {
+			r.enterSolo()
+			return nil
+		}
 		r.fail(r.ready(out))
+	}
+	if r.err == nil {
+		r.turnSolo(nowMS, out)
 	}
 	return r.err
 }
@@ -97,16 +104,9 @@ func (r *Replica) append(m *raftpb.Message, out *Output) {
 		r.newest = raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
 	}
 	s := Stored{responses: m.Responses}
-	group := uint64(r.cfg.Group)
-	for i := range m.Entries {
-		e := &m.Entries[i]
-		out.Records = append(out.Records, wal.Record{
-			Stream: group, Kind: wal.KindEntry, Type: uint8(e.Type), Index: e.Index, Term: e.Term, Data: e.Data,
-		})
-	}
 	if n := len(m.Entries); n > 0 {
 		s.last, s.term = idxOf(&m.Entries[n-1]), termOf(&m.Entries[n-1])
-		r.store.log.Append(m.Entries)
+		r.record(m.Entries, out)
 	}
 	if len(m.Entries) > 0 || r.newest.Term != r.saved.Term || r.newest.Vote != r.saved.Vote {
 		r.flush(out)
@@ -114,6 +114,17 @@ func (r *Replica) append(m *raftpb.Message, out *Output) {
 	if s.last != 0 || len(s.responses) > 0 {
 		out.Stored = append(out.Stored, s)
 	}
+}
+
+// record puts entries into out and into the view of the log, which keeps them.
+func (r *Replica) record(entries []raftpb.Entry, out *Output) {
+	for i := range entries {
+		e := &entries[i]
+		out.Records = append(out.Records, wal.Record{
+			Stream: uint64(r.cfg.Group), Kind: wal.KindEntry, Type: uint8(e.Type), Index: e.Index, Term: e.Term, Data: e.Data,
+		})
+	}
+	r.store.log.Append(entries)
 }
 
 // Flush adds the hard state to out if its commit index moved since it was last
@@ -141,6 +152,10 @@ func (r *Replica) Stored(s *Stored, out *Output) {
 	if r.err != nil {
 		return
 	}
+	if r.solo.on {
+		r.storedSolo(s)
+		return
+	}
 	r.observe()
 	if s.last != 0 && r.role.State == Leader && s.term == r.role.Term {
 		r.durable.answerTo(s.last)
@@ -155,12 +170,25 @@ func (r *Replica) Stored(s *Stored, out *Output) {
 	}
 }
 
-// apply hands committed entries to the state machine and answers for them.
+// apply does what a MsgStorageApply asks for.
 func (r *Replica) apply(m *raftpb.Message) error {
+	if err := r.applyEntries(m.Entries); err != nil {
+		return err
+	}
+	for i := range m.Responses {
+		if err := r.node.Step(m.Responses[i]); err != nil {
+			panic(fmt.Sprintf("BUG: raft refused %s: %v", m.Responses[i].Type, err))
+		}
+	}
+	return nil
+}
+
+// applyEntries hands committed entries to the state machine and answers for them.
+func (r *Replica) applyEntries(list []raftpb.Entry) error {
 	own, bytes := false, int64(0)
 	r.entries = r.entries[:0]
-	for i := range m.Entries {
-		e := &m.Entries[i]
+	for i := range list {
+		e := &list[i]
 		data := e.Data
 		bytes += int64(len(data))
 		own = own || r.role.State == Leader && termOf(e) == r.role.Term
@@ -183,11 +211,6 @@ func (r *Replica) apply(m *raftpb.Message) error {
 	if own && r.led == 0 {
 		r.led = r.role.Term
 		r.sm.Lead(r.led)
-	}
-	for i := range m.Responses {
-		if err := r.node.Step(m.Responses[i]); err != nil {
-			panic(fmt.Sprintf("BUG: raft refused %s: %v", m.Responses[i].Type, err))
-		}
 	}
 	return nil
 }
