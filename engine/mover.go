@@ -26,13 +26,17 @@ import (
 //	release the segment: it is used again
 //
 // So each byte is written twice, but in large sequential writes, and an idle or
-// lagging group pins nothing: the few entries it has in a segment move once.
+// lagging group pins nothing: the few entries it has in a segment move once. The
+// segment is read once, past the page cache, into memory that all its streams are
+// moved from (wal.Image).
 type mover struct {
 	node *Node
 
 	segments, entries, bytes, failures atomic.Int64
 
 	// owner: run
+	image     *wal.Image
+	used      time.Time // when a segment was last emptied; zero: the image has no memory
 	live      uint64    // the segment that was last found live though it was emptied
 	liveSince time.Time // when it first was
 
@@ -42,13 +46,14 @@ type mover struct {
 }
 
 const (
-	moveBackoff  = time.Second // after a failed move
-	liveMax      = time.Second // how long an emptied segment may be found live before it is told
-	moveReadSize = 1 << 20     // entries read from the log at a time, in bytes
+	moveBackoff  = time.Second      // after a failed move
+	liveMax      = time.Second      // how long an emptied segment may be found live before it is told
+	moveReadSize = 1 << 20          // entries read from the log at a time, in bytes
+	imageKeep    = 10 * time.Second // how long the image's memory, a segment's size, outlives its use
 )
 
 func startMover(n *Node) *mover {
-	m := &mover{node: n, stop: make(chan struct{}), done: make(chan struct{})}
+	m := &mover{node: n, image: n.log.NewImage(), stop: make(chan struct{}), done: make(chan struct{})}
 	go m.run()
 	return m
 }
@@ -82,7 +87,17 @@ func (m *mover) run() {
 			m.node.cfg.Log.Error("the log cannot be brought within its budget; it will be tried again", "node", m.node.identity.NodeID, "err", err)
 			pause = moveBackoff
 		}
+		m.rest(time.Now())
 		timer.Reset(pause)
+	}
+}
+
+// rest gives the image's memory back when the log has been within its budget for
+// a while.
+func (m *mover) rest(now time.Time) {
+	if !m.used.IsZero() && now.Sub(m.used) >= imageKeep {
+		m.image.Free()
+		m.used = time.Time{}
 	}
 }
 
@@ -129,6 +144,10 @@ func (m *mover) stillLive(seq uint64, err error) error {
 }
 
 func (m *mover) emptyAll(seg *wal.SegmentInfo) error {
+	if err := m.image.Load(seg.Seq); err != nil {
+		return err
+	}
+	m.used = time.Now()
 	for _, run := range seg.Runs {
 		if err := m.empty(run); err != nil {
 			return fmt.Errorf("empty log segment %d: stream %d: %w", seg.Seq, run.Stream, err)
@@ -207,7 +226,7 @@ func (m *mover) move(h *hosted, last ids.LogIndex) (err error) {
 		return h.group.Compact(last + 1)
 	}
 	for next := h.files.Last() + 1; next <= last; {
-		list, err := m.node.log.Read(uint64(h.group.ID()), uint64(next), uint64(last)+1, moveReadSize)
+		list, err := m.image.Read(uint64(h.group.ID()), uint64(next), uint64(last)+1, moveReadSize)
 		if err != nil {
 			return fmt.Errorf("read from %d: %w", next, err)
 		}
@@ -223,7 +242,8 @@ func (m *mover) move(h *hosted, last ids.LogIndex) (err error) {
 	return h.group.Compact(last + 1)
 }
 
-// write appends entries to the partition's files; store checks each batch's CRC.
+// write appends entries to the partition's files; store checks each batch's CRC
+// and, as the image's bytes do not stay, keeps nothing of the list.
 func (m *mover) write(h *hosted, list []wal.Record) error {
 	out := make([]store.Entry, len(list))
 	for i := range list {

@@ -15,7 +15,8 @@
 //  3. Watch Failed and Full. After Failed stop everything that relies on the log.
 //     While Full submit only what may use the reserve (Append.Reserve).
 //  4. Keep Size in bounds: for the segment that Oldest names, cut
-//     (KindTruncateBefore) or copy (Rewrite) every run, then Release it.
+//     (KindTruncateBefore) or copy (Rewrite) every run, then Release it. Who
+//     needs its entries for that reads them through an Image.
 //  5. Close, after the last Read.
 //
 // # Goroutines

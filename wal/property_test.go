@@ -31,6 +31,8 @@ type pair struct {
 	l    *wal.Log
 	twin twin
 	term uint64
+
+	image *wal.Image // of l; nil until it is needed
 }
 
 func ok(t *rapid.T, err error) {
@@ -43,7 +45,7 @@ func ok(t *rapid.T, err error) {
 func (p *pair) open(t *rapid.T) {
 	l, err := wal.Open(p.o)
 	ok(t, err)
-	p.l = l
+	p.l, p.image = l, nil
 }
 
 func (p *pair) pick(t *rapid.T) (id, first, last uint64) {

@@ -25,7 +25,7 @@ func TestConformance(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for what, test := range map[string]func(*testing.T, vfs.FS, string){
-				"names": testNames, "content": testContent, "pieces": testPieces, "sizes": testSizes, "lock": testLock, "random": testRandom,
+				"names": testNames, "content": testContent, "pieces": testPieces, "sizes": testSizes, "direct": testDirect, "lock": testLock, "random": testRandom,
 			} {
 				t.Run(what, func(t *testing.T) {
 					fsys, dir := open(t)
@@ -141,6 +141,43 @@ func testContent(t *testing.T, fsys vfs.FS, dir string) {
 	if n, err := f.ReadAt(b[:4], 0); n != 4 || err != nil || string(b[:4]) != "hEad" {
 		t.Errorf("read of a removed file: %q, %v", b[:n], err)
 	}
+}
+
+// testDirect mixes direct and other calls, which see each other's bytes, up to and
+// over an end that is no page's.
+func testDirect(t *testing.T, fsys vfs.FS, dir string) {
+	f := create(t, fsys, dir+"/f")
+	page := func(c byte) []byte {
+		p := vfs.Aligned(vfs.DirectAlign)
+		copy(p, bytes.Repeat([]byte{c}, len(p)))
+		return p
+	}
+	for i, c := range []byte("abc") {
+		if n, err := f.WriteDirect(page(c), int64(i)*vfs.DirectAlign); n != vfs.DirectAlign || err != nil {
+			t.Fatalf("WriteDirect: %d, %v", n, err)
+		}
+	}
+	write(t, f, 5000, "xyz")              // through the cache
+	write(t, f, 3*vfs.DirectAlign, "end") // and not synced
+	want := bytes.Join([][]byte{page('a'), page('b'), page('c'), []byte("end")}, nil)
+	copy(want[5000:], "xyz")
+	got := vfs.Aligned(4 * vfs.DirectAlign)
+	if n, err := f.ReadDirect(got[:vfs.DirectAlign], vfs.DirectAlign); n != vfs.DirectAlign || err != nil ||
+		!bytes.Equal(got[:n], want[vfs.DirectAlign:2*vfs.DirectAlign]) {
+		t.Errorf("ReadDirect of a page: %d, %v", n, err)
+	}
+	if n, err := f.ReadDirect(got, 0); n != len(want) || !errors.Is(err, io.EOF) || !bytes.Equal(got[:n], want) {
+		t.Errorf("ReadDirect over the end: %d, %v; want %d bytes", n, err, len(want))
+	}
+	if n, err := f.ReadDirect(got, 8*vfs.DirectAlign); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("ReadDirect beyond the end: %d, %v", n, err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("ReadDirect took a place that is not aligned")
+		}
+	}()
+	f.ReadDirect(got[:vfs.DirectAlign], 512)
 }
 
 // testPieces writes more pieces than one system call takes.

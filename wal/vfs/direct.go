@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// DirectAlign is what File.WriteDirect asks of address, offset and length: a
-// multiple of it satisfies every disk.
+// DirectAlign is what File.WriteDirect and ReadDirect ask of address, offset and
+// length: a multiple of it satisfies every disk.
 const DirectAlign = 4096
 
 const hugePage = 2 << 20
@@ -57,16 +57,16 @@ func Zeros(f File, off, n int64) error {
 	return nil
 }
 
-// misaligned panics where a caller of WriteDirect broke its duty: on a real
-// disk the kernel would refuse only some of these writes.
+// misaligned panics where a caller of WriteDirect or ReadDirect broke its duty:
+// on a real disk the kernel would refuse only some of these calls.
 func misaligned(p []byte, off int64) {
 	if len(p) > 0 && (uintptr(unsafe.Pointer(&p[0]))%DirectAlign != 0 || len(p)%DirectAlign != 0 || off%DirectAlign != 0) {
-		panic(fmt.Sprintf("BUG: vfs: direct write of %d bytes at %d is not aligned", len(p), off))
+		panic(fmt.Sprintf("BUG: vfs: direct access to %d bytes at %d is not aligned", len(p), off))
 	}
 }
 
 // direct is the second descriptor of an osFile, because O_DIRECT holds for a
-// descriptor as a whole. It is opened by the first WriteDirect.
+// descriptor as a whole. It is opened by the first WriteDirect or ReadDirect.
 type direct struct {
 	once sync.Once
 	fd   int // -1: this file system cannot
@@ -74,7 +74,7 @@ type direct struct {
 
 func (o *osFile) directFD() int {
 	o.direct.once.Do(func() {
-		fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", o.fd), unix.O_WRONLY|unix.O_DIRECT|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", o.fd), unix.O_RDWR|unix.O_DIRECT|unix.O_CLOEXEC, 0)
 		if err != nil {
 			fd = -1
 		}
@@ -115,6 +115,34 @@ func (o *osFile) WriteDirect(p []byte, off int64) (int, error) {
 	return done + c, err
 }
 
+// ReadDirect goes on through the cache where a direct read does not get on: at
+// the end of a file whose size is not a multiple of DirectAlign, too.
+func (o *osFile) ReadDirect(p []byte, off int64) (int, error) {
+	misaligned(p, off)
+	fd := o.directFD()
+	done := 0
+	for done < len(p) && fd >= 0 {
+		c, err := unix.Pread(fd, p[done:], off+int64(done))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EINVAL):
+			fd = -1
+		case err != nil:
+			return done, &fs.PathError{Op: "pread", Path: o.f.Name(), Err: err}
+		default:
+			if done += c; c == 0 || c%DirectAlign != 0 {
+				fd = -1
+			}
+		}
+	}
+	runtime.KeepAlive(o.f)
+	if done == len(p) {
+		return done, nil
+	}
+	c, err := o.ReadAt(p[done:], off+int64(done))
+	return done + c, err
+}
+
 func (f *memFile) WriteDirect(p []byte, off int64) (int, error) {
 	misaligned(p, off)
 	return f.WriteAt(p, off)
@@ -127,4 +155,14 @@ func (x *faultyFile) WriteDirect(p []byte, off int64) (int, error) {
 		return int64(n), err
 	})
 	return int(n), err
+}
+
+func (f *memFile) ReadDirect(p []byte, off int64) (int, error) {
+	misaligned(p, off)
+	return f.ReadAt(p, off)
+}
+
+func (x *faultyFile) ReadDirect(p []byte, off int64) (int, error) {
+	misaligned(p, off)
+	return x.read(p, off, x.inner.ReadDirect)
 }

@@ -21,8 +21,8 @@ const (
 	OpSyncDir
 	OpLock
 	OpFree
-	OpRead
-	OpWrite // WriteAt and Writev
+	OpRead  // and ReadDirect
+	OpWrite // WriteAt, Writev and WriteDirect
 	OpDatasync
 	OpTruncate
 	OpAllocate
@@ -281,11 +281,16 @@ type faultyFile struct {
 }
 
 func (x *faultyFile) ReadAt(p []byte, off int64) (int, error) {
+	return x.read(p, off, x.inner.ReadAt)
+}
+
+// read makes the call, unless the plan has a fault for it.
+func (x *faultyFile) read(p []byte, off int64, call func([]byte, int64) (int, error)) (int, error) {
 	fault := x.f.ask(OpRead, x.name, off, int64(len(p)))
 	if fault.Err != nil {
 		return 0, memErr("read", x.name, fault.Err)
 	}
-	n, err := x.inner.ReadAt(p, off)
+	n, err := call(p, off)
 	if b := fault.Flip - 1; b >= 0 && b/8 < int64(n) {
 		p[b/8] ^= 1 << (b % 8)
 	}

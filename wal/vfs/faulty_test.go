@@ -14,11 +14,17 @@ func TestFaults(t *testing.T) {
 		op  vfs.Op
 		run func(vfs.FS, vfs.File) error
 	}{
-		"write":  {vfs.OpWrite, func(_ vfs.FS, f vfs.File) error { _, err := f.WriteAt([]byte("x"), 0); return err }},
-		"sync":   {vfs.OpDatasync, func(_ vfs.FS, f vfs.File) error { return f.Datasync() }},
-		"alloc":  {vfs.OpAllocate, func(_ vfs.FS, f vfs.File) error { return f.Allocate(0, 10) }},
-		"cut":    {vfs.OpTruncate, func(_ vfs.FS, f vfs.File) error { return f.Truncate(0) }},
-		"read":   {vfs.OpRead, func(_ vfs.FS, f vfs.File) error { _, err := f.ReadAt(make([]byte, 1), 0); return err }},
+		"write": {vfs.OpWrite, func(_ vfs.FS, f vfs.File) error { _, err := f.WriteAt([]byte("x"), 0); return err }},
+		"sync":  {vfs.OpDatasync, func(_ vfs.FS, f vfs.File) error { return f.Datasync() }},
+		"alloc": {vfs.OpAllocate, func(_ vfs.FS, f vfs.File) error { return f.Allocate(0, 10) }},
+		"cut":   {vfs.OpTruncate, func(_ vfs.FS, f vfs.File) error { return f.Truncate(0) }},
+		"read":  {vfs.OpRead, func(_ vfs.FS, f vfs.File) error { _, err := f.ReadAt(make([]byte, 1), 0); return err }},
+		"direct read": {vfs.OpRead, func(_ vfs.FS, f vfs.File) error {
+			if n, err := f.ReadDirect(vfs.Aligned(vfs.DirectAlign), 0); n == 0 { // content is shorter
+				return err
+			}
+			return nil
+		}},
 		"create": {vfs.OpCreate, func(s vfs.FS, _ vfs.File) error { _, err := s.Create("/new"); return err }},
 		"open":   {vfs.OpOpen, func(s vfs.FS, _ vfs.File) error { _, err := s.Open("/f"); return err }},
 		"rename": {vfs.OpRename, func(s vfs.FS, _ vfs.File) error { return s.Rename("/f", "/g") }},

@@ -52,6 +52,10 @@ type File interface {
 	// and through it where it cannot; durable after Datasync like any write.
 	// Address (see Aligned), length and off must be multiples of DirectAlign.
 	WriteDirect(p []byte, off int64) (n int, err error)
+	// ReadDirect is ReadAt past the page cache where the file system can, under
+	// the terms of WriteDirect: what is read once does not push out what is read
+	// often, and costs no page. It sees all that was written before it.
+	ReadDirect(p []byte, off int64) (n int, err error)
 	// Datasync makes all bytes written before the call durable: fdatasync(2),
 	// never fsync, and never retried: after an error what was written is lost
 	// or not, and only a new file tells.
