@@ -210,7 +210,7 @@ func (w *writer) flush() error {
 // write hands the bytes held back to the files.
 func (w *writer) write() error {
 	if len(w.bufs) > 0 {
-		if _, err := w.log.Writev(w.bufs, w.logPos); err != nil {
+		if err := w.writeLog(); err != nil {
 			return err
 		}
 		w.logPos += w.bufBytes
