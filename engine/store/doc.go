@@ -50,8 +50,9 @@
 //
 // The last valid K is the log; what no K covers is removed by Open. The order:
 //
-//	Append      write batches to .log, then frames to .idx; no sync. A full file
-//	            gets its seal, the next is created.
+//	Append      write batches to .log (whole pages of large appends past the page
+//	            cache, direct.go), then frames to .idx; no sync. A full file gets
+//	            its seal, the next is created.
 //	Checkpoint  1. sync each .log written to and each .idx that was sealed
 //	            2. if files were created, sync the directory
 //	            3. write K behind the frames of the last .idx, sync it
