@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"runtime"
 	"time"
 
 	"dyno/wal/vfs"
@@ -277,12 +278,15 @@ func (w *flusher) drop() {
 	w.put, w.bytes, w.data, w.sync = w.put[:0], 0, 0, false
 }
 
-// answer calls Done of every submission that is through.
+// answer calls Done of every submission that is through. If there are more of
+// them, they may run before the next frame: who was answered just now and goes
+// on at once is in it, instead of one sync behind. One submitter alone gets no
+// company, and waits for none.
 func (w *flusher) answer() {
 	if len(w.acks) == 0 {
 		return
 	}
-	w.l.queue.written(w.room)
+	more := w.l.queue.written(w.room) || len(w.acks) > 1
 	w.room = 0
 	failed := w.l.Err()
 	for i := range w.acks {
@@ -296,6 +300,9 @@ func (w *flusher) answer() {
 	}
 	clear(w.acks)
 	w.acks = w.acks[:0]
+	if more {
+		runtime.Gosched()
+	}
 }
 
 // confirm states, when nothing is queued, that the last frame is durable: from

@@ -76,12 +76,13 @@ func (q *queue) nudge() {
 	q.work.Signal()
 }
 
-// written gives room back.
-func (q *queue) written(bytes int64) {
+// written gives room back and says whether something waits.
+func (q *queue) written(bytes int64) (more bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.bytes -= bytes
 	q.room.Broadcast()
+	return len(q.items) > 0
 }
 
 // close refuses further submissions with err; the first err stays.
