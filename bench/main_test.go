@@ -112,9 +112,9 @@ func fakeAdmin(requests *atomic.Int64) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		n := requests.Load()
-		fmt.Fprintf(w, "# TYPE %s counter\n%s %d\n%s{part=\"a\"} %d\n%s{part=\"b\"} %d\n%s %d\n%s %d\n%s %d\n",
+		fmt.Fprintf(w, "# TYPE %s counter\n%s %d\n%s{part=\"a\"} %d\n%s{part=\"b\"} %d\n%s %d\n%s %d\n%s %d\n%s %d\n%s %d\n",
 			metricSyncs, metricSyncs, n, metricWritten, 1000*n, metricWritten, 100*n, metricSubmitted, 1000*n,
-			metricEntries, 3*n, metricReused, n)
+			metricEntries, 3*n, metricReused, n, metricBatches, 2*n, metricObjects, 3*n)
 	})
 	mux.HandleFunc("/debug/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, r.URL.Path) })
 	return mux

@@ -46,6 +46,9 @@ func TestSuiteOnAFakeBroker(t *testing.T) {
 		if entries := arm.Values("entries_per_sync"); len(entries) == 1 && entries[0] != 3 {
 			t.Errorf("%s: %v entries per sync, the fake counts 3", name, entries)
 		}
+		if objects := arm.Values("objects_per_batch"); len(objects) != 1 || objects[0] != 1.5 {
+			t.Errorf("%s: %v objects per batch, the fake counts 1.5", name, objects)
+		}
 	}
 	if half, full := got.Arm(armHalf).Values("offered"), got.Arm(armSaturate).Values("throughput"); half[0] != full[0]/2 {
 		t.Errorf("offered %v, half of %v was wanted", half, full)

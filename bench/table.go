@@ -36,6 +36,7 @@ var suiteRows = []row{
 	{"records_per_sync", "records per sync", 1, "%.0f"},
 	{"broker_cpu", "broker CPU-s per million records", 1, "%.2f"},
 	{"client_cpu", "client CPU-s per million records", 1, "%.2f"},
+	{"objects_per_batch", "broker's heap objects per batch", 1, "%.2f"},
 	{"wal_bytes", "WAL bytes per payload byte", 1, "%.3f"},
 	{"disk_bytes", "disk bytes per payload byte", 1, "%.3f"},
 }

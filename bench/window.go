@@ -22,6 +22,8 @@ const (
 	metricMade      = "dyno_wal_segments_made_total"
 	metricReused    = "dyno_wal_segments_reused_total"
 	metricMoved     = "dyno_moved_bytes_total"
+	metricBatches   = "dyno_kafka_batches_total"
+	metricObjects   = "go_gc_heap_allocs_objects_total" // of the Go runtime, the whole process
 )
 
 // point is the state of client and brokers at one progress report.
@@ -99,6 +101,7 @@ var windowUnits = []record.Unit{
 	{Name: "records_per_sync", Unit: "records"},
 	{Name: "broker_cpu", Unit: "cpu-s/Mrecord", Better: "lower"},
 	{Name: "client_cpu", Unit: "cpu-s/Mrecord", Better: "lower"},
+	{Name: "objects_per_batch", Unit: "objects", Better: "lower"},
 	{Name: "wal_bytes", Unit: "B/payload-B", Better: "lower"},
 	{Name: "disk_bytes", Unit: "B/payload-B", Better: "lower"},
 	{Name: "broker_rss", Unit: "B", Better: "lower"},
@@ -129,6 +132,11 @@ func (w *watch) values(recordBytes int) (map[string]float64, error) {
 		out["records_per_sync"] = records / syncs
 		if entries, ok := w.delta(metricEntries); ok {
 			out["entries_per_sync"] = entries / syncs
+		}
+	}
+	if batches, ok := w.delta(metricBatches); ok && batches > 0 {
+		if objects, ok := w.delta(metricObjects); ok {
+			out["objects_per_batch"] = objects / batches
 		}
 	}
 	if written, ok := w.delta(metricWritten); ok {
