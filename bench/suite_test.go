@@ -165,7 +165,7 @@ func TestJudgeNamesWhatIsWrong(t *testing.T) {
 	}
 	w := &watch{first: &point{}, last: &point{acked: 100}}
 	w.last.brokers.at = w.first.brokers.at.Add(1e9)
-	w.last.brokers.seen = counters{metricSyncs: 1, metricWritten: 1, metricSubmitted: 1, metricEntries: 1}
+	w.last.brokers.seen = counters{metricSyncs: 1, metricWritten: 1, metricSubmitted: 1, metricEntries: 1, metricBatches: 1, metricObjects: 1}
 	for name, c := range map[string]struct {
 		rate   float64
 		change func(*loadResult)

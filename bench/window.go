@@ -178,7 +178,7 @@ func (w *watch) phase() string {
 // missing names the expected counters that the brokers do not serve.
 func (w *watch) missing() []string {
 	var out []string
-	for _, name := range []string{metricSyncs, metricWritten, metricSubmitted, metricEntries} {
+	for _, name := range []string{metricSyncs, metricWritten, metricSubmitted, metricEntries, metricBatches, metricObjects} {
 		if w.last != nil {
 			if _, ok := w.last.brokers.seen[name]; !ok {
 				out = append(out, name)

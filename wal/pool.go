@@ -337,7 +337,8 @@ func (p *pool) zeroFile(name string) (err error) {
 		default:
 		}
 		if err := p.keepReady(); err != nil {
-			return err
+			// Not as a full disk: a name that may not be durable is the end.
+			return fmt.Errorf("name the next segment: %v", err)
 		}
 		n := min(zeroSyncBytes, o.SegmentBytes-off)
 		if err := p.zeroRange(f, off, n); err != nil {
