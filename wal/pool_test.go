@@ -3,6 +3,8 @@ package wal_test
 import (
 	"path"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"dyno/wal"
@@ -42,5 +44,33 @@ func TestNextSegmentBeforeSpare(t *testing.T) {
 	close(release)
 	if !<-early {
 		t.Errorf("segments with a name while a spare is filled: %d, want 3: there was a spare for the next one", len(renamed))
+	}
+}
+
+// TestUnnamedSegmentIsTheEnd: no room to make the next segment's name durable is
+// not a full disk that may have room later, also while a spare is being filled.
+func TestUnnamedSegmentIsTheEnd(t *testing.T) {
+	const segment, last = 1 << 20, "spare-00000004.tmp"
+	filling, release := make(chan struct{}), make(chan struct{})
+	var full atomic.Bool
+	fsys := vfs.NewFaulty(vfs.NewMem(1), func(c vfs.Call) vfs.Fault {
+		switch {
+		case c.Op == vfs.OpCreate && path.Base(c.Name) == last:
+			close(filling)
+			return vfs.Fault{Wait: release}
+		case c.Op == vfs.OpSyncDir && full.Load():
+			return vfs.Fault{Err: syscall.ENOSPC}
+		}
+		return vfs.Fault{}
+	})
+	l := mustOpen(t, wal.Options{FS: fsys, Dir: "/wal", SegmentBytes: segment, SpareSegments: 2})
+	must(t, do(l, entry(1, 1, 1, 1)))
+	<-filling
+	must(t, do(l, entries(1, 2, 6, 1, segment/4)...)) // takes the second segment
+	full.Store(true)
+	close(release)
+	<-l.Failed()
+	if err := l.Err(); !strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+		t.Errorf("the reason is lost: %v", err)
 	}
 }
