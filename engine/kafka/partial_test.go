@@ -33,7 +33,7 @@ func TestPartialFramesAreBudgeted(t *testing.T) {
 			}
 		}
 		in(3)
-		if read := s.Snapshot().BytesIn; read > 3*int64(len(whole))+2*peekBytes {
+		if read := s.Snapshot().BytesIn; read > 3*int64(len(whole))+2*readBytesMax {
 			t.Errorf("%d bytes were read", read)
 		}
 		if got := s.Snapshot().BrokerBytesLimitWaits; got != 2 {

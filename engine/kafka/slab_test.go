@@ -72,38 +72,69 @@ func TestSlab(t *testing.T) {
 	}
 }
 
-// TestSlabCopies states how much is copied in user space between two slabs, in
-// shares of the stream, when every read fills the room.
+// TestSlabCopies states how much is copied in user space between two slabs when
+// every read fills the room: once the size of the frames is known, nothing of
+// one that fits a shared slab, and its head alone of a larger one.
 func TestSlabCopies(t *testing.T) {
-	for _, x := range []struct {
-		frame int
-		most  float64
-	}{{1 << 10, 0.01}, {16 << 10, 0.08}, {100 << 10, 0.20}, {300 << 10, 0.06}, {1 << 20, 0.02}, {8 << 20, 0.05}} {
-		f := make([]byte, 4+x.frame)
-		binary.BigEndian.PutUint32(f, uint32(x.frame))
-		stream := bytes.Repeat(f, max(12, (8<<20)/x.frame))
-		s := slab{size: slabBytesMin, max: 256 << 10}
-		for off := 0; off < len(stream); {
-			for {
-				_, ok, err := s.frame(anyFrame)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !ok {
-					break
-				}
-				s.kept = true
-			}
-			n := copy(s.space(), stream[off:])
-			s.w += n
-			off += n
+	for _, x := range []struct{ frame, most int }{
+		{1 << 10, 0}, {16 << 10, 0}, {100 << 10, 0}, {127 << 10, 0}, {300 << 10, headBytes}, {1 << 20, headBytes}, {8 << 20, headBytes},
+	} {
+		known := max(8, 2*slabBytesMin/x.frame) // frames until their size is known
+		n := max(2*known, (8<<20)/x.frame)
+		sizes := make([]int, n)
+		for i := range sizes {
+			sizes[i] = x.frame
 		}
-		if share := float64(s.moved) / float64(len(stream)); share > x.most {
-			t.Errorf("frames of %d: %.3f of the bytes were moved, at most %.2f is meant", x.frame, share, x.most)
+		if moved, reads := copies(t, sizes, known); moved > int64((n-known)*x.most) {
+			t.Errorf("frames of %d: %d bytes of each were moved, at most %d are meant", x.frame, moved/int64(n-known), x.most)
 		} else {
-			t.Logf("frames of %d: %.4f of the bytes moved", x.frame, share)
+			t.Logf("frames of %d: %.2f reads each", x.frame, float64(reads)/float64(n))
 		}
 	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	sizes, total := make([]int, 2000), 0
+	for i := range sizes {
+		sizes[i] = 1<<10 + rng.IntN(60<<10)
+		total += sizes[i]
+	}
+	moved, reads := copies(t, sizes, 8)
+	t.Logf("frames of 1 to 61 KiB: %.2f reads each", float64(reads)/float64(len(sizes)))
+	if share := float64(moved) / float64(total); share > 0.01 {
+		t.Errorf("frames of 1 to 61 KiB: %.4f of the bytes were moved", share)
+	}
+}
+
+// copies cuts frames of those sizes, all kept, out of a stream, and counts the
+// bytes moved after the first skip frames and the reads.
+func copies(t *testing.T, sizes []int, skip int) (moved int64, reads int) {
+	t.Helper()
+	var stream []byte
+	for _, n := range sizes {
+		stream = binary.BigEndian.AppendUint32(stream, uint32(n))
+		stream = append(stream, make([]byte, n)...)
+	}
+	s := slab{size: slabBytesMin, max: 256 << 10}
+	cut, before := 0, int64(0)
+	for off := 0; cut < len(sizes); {
+		for {
+			_, ok, err := s.frame(anyFrame)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !ok {
+				break
+			}
+			s.kept = true
+			if cut++; cut == skip {
+				before = s.moved
+			}
+		}
+		n := copy(s.space(), stream[off:])
+		s.w += n
+		off += n
+		reads++
+	}
+	return s.moved - before, reads
 }
 
 // TestSlabMemory checks that an announced length alone reserves little, and
