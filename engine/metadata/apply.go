@@ -27,9 +27,10 @@ const (
 	PartitionsAdded             // Topic, From: the first new one
 	TopicConfigsSet             // Topic
 	ImageRestored               // a snapshot took the place of everything
+	ISRSet                      // Topic: leaders or in-sync replicas of its partitions
 )
 
-var changeNames = [...]string{"", "cluster made", "broker changed", "broker configs set", "topic made", "topic gone", "partitions added", "topic configs set", "image restored"}
+var changeNames = [...]string{"", "cluster made", "broker changed", "broker configs set", "topic made", "topic gone", "partitions added", "topic configs set", "image restored", "isr set"}
 
 func (k ChangeKind) String() string { return changeNames[k] }
 
@@ -122,9 +123,12 @@ func (r *RegisterBroker) apply(d *draft, atMS int64) outcome {
 	if d.brokers[r.Node] == nil && len(d.brokers) >= BrokersMax {
 		return refuse(ErrTooMany, "%d brokers", BrokersMax)
 	}
+	if old := d.brokers[r.Node]; old != nil && old.Directory != "" && old.Directory != r.Directory {
+		return refuse(ErrOtherDirectory, "node %d was registered with directory %s, not %s", r.Node, old.Directory, r.Directory)
+	}
 	d.putBroker(&Broker{
 		Node: r.Node, Kafka: r.Kafka, Raft: r.Raft, Admin: r.Admin, Rack: r.Rack,
-		Incarnation: r.Incarnation, RegisteredMS: atMS,
+		Incarnation: r.Incarnation, Directory: r.Directory, RegisteredMS: atMS,
 	})
 	return outcome{}
 }
@@ -255,6 +259,57 @@ func (r *AllocateProducerIDs) apply(d *draft, _ int64) outcome {
 	first := d.nextProducer
 	d.nextProducer += ids.ProducerID(r.Count)
 	return outcome{first: first}
+}
+
+func (r *SetISR) apply(d *draft, _ int64) outcome {
+	if d.brokers[r.Node] == nil {
+		return refuse(ErrUnknownBroker, "node %d", r.Node)
+	}
+	fresh := map[ids.TopicID]*Topic{}
+	var order []*Topic
+	for i := range r.Partitions {
+		c := &r.Partitions[i]
+		t := fresh[c.Topic]
+		if t == nil {
+			t = d.topics[c.Topic]
+		}
+		if t == nil || int(c.Partition) >= len(t.Partitions) {
+			continue // deleted meanwhile
+		}
+		next, news := c.over(&t.Partitions[c.Partition], r.Node)
+		if !news {
+			continue
+		}
+		if fresh[c.Topic] == nil {
+			own := *t
+			own.Partitions = slices.Clone(t.Partitions)
+			t = &own
+			fresh[c.Topic] = t
+			order = append(order, t)
+		}
+		t.Partitions[c.Partition] = next
+	}
+	for _, t := range order {
+		d.putTopic(t)
+		d.tell(Change{Kind: ISRSet, Topic: t})
+	}
+	return outcome{}
+}
+
+// over gives old with the leader's word worked in; false where it says nothing
+// new.
+func (c *PartitionISR) over(old *Partition, leader ids.NodeID) (Partition, bool) {
+	next := *old
+	if c.Term < old.Term || c.Term == old.Term && old.Leader != leader {
+		return next, false
+	}
+	next.Leader, next.Term = leader, c.Term
+	next.ISR = slices.DeleteFunc(slices.Clone(c.ISR), func(n ids.NodeID) bool { return old.On(n) == 0 })
+	same := slices.Equal(next.ISR, old.ISR)
+	if !same {
+		next.ISREpoch++
+	}
+	return next, !same || old.Leader != leader || old.Term != c.Term
 }
 
 // changed gives a copy of old with set and del worked in; nil when nothing is

@@ -148,6 +148,9 @@ func (r *RegisterBroker) check() error {
 			return err
 		}
 	}
+	if err := checkText("directory", r.Directory, 0); err != nil {
+		return err
+	}
 	return checkText("rack", r.Rack, 0)
 }
 
@@ -206,6 +209,23 @@ func (r *AllocateProducerIDs) check() error {
 	}
 	if r.Count < 1 || r.Count > ProducerBlockMax {
 		return fmt.Errorf("%w: block of %d producer ids, want 1 to %d", ErrInvalidRecord, r.Count, ProducerBlockMax)
+	}
+	return nil
+}
+
+func (r *SetISR) check() error {
+	if err := checkNode(r.Node); err != nil {
+		return err
+	}
+	if n := len(r.Partitions); n < 1 || n > ISRChangesMax {
+		return fmt.Errorf("%w: in-sync replicas of %d partitions, want 1 to %d", ErrInvalidRecord, n, ISRChangesMax)
+	}
+	for i := range r.Partitions {
+		p := &r.Partitions[i]
+		if p.Partition < 0 || p.Term == 0 || !slices.Contains(p.ISR, r.Node) || !slices.IsSorted(p.ISR) ||
+			len(slices.Compact(slices.Clone(p.ISR))) != len(p.ISR) {
+			return fmt.Errorf("%w: in-sync replicas %v of partition %d in term %d", ErrInvalidRecord, p.ISR, p.Partition, p.Term)
+		}
 	}
 	return nil
 }

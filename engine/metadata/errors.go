@@ -14,6 +14,7 @@ var (
 	ErrNoCluster       = errors.New("the cluster is not created yet")
 	ErrForeignCluster  = errors.New("the log belongs to another cluster")
 	ErrIDTaken         = errors.New("topic id is taken")
+	ErrOtherDirectory  = errors.New("the node id belongs to another data directory")
 )
 
 // What Prepare and Stamp refuse: the record's form.
@@ -45,21 +46,31 @@ type Code uint8
 var codes = [...]error{
 	1: ErrTopicExists, 2: ErrUnknownTopic, 3: ErrNameCollision, 4: ErrStalePartitions, 5: ErrTooMany,
 	6: ErrUnknownBroker, 7: ErrStaleBroker, 8: ErrNoCluster, 9: ErrForeignCluster, 10: ErrIDTaken,
+	11: ErrOtherDirectory,
 }
 
-// err gives the sentinel of c, nil for success.
-func (c Code) err() error {
+// Err gives the sentinel of c, nil for success.
+func (c Code) Err() error {
 	if int(c) < len(codes) {
 		return codes[c]
 	}
 	return ErrInvalidRecord
 }
 
-func codeOf(err error) Code {
+// CodeOf gives the code of the outcome that err is or wraps, 0 if it is none.
+func CodeOf(err error) Code {
 	for c, e := range codes {
-		if c > 0 && e == err {
+		if c > 0 && errors.Is(err, e) {
 			return Code(c)
 		}
 	}
-	panic("BUG: no code for outcome: " + err.Error())
+	return 0
+}
+
+func codeOf(err error) Code {
+	c := CodeOf(err)
+	if c == 0 {
+		panic("BUG: no code for outcome: " + err.Error())
+	}
+	return c
 }

@@ -23,6 +23,7 @@ func FuzzDecode(f *testing.F) {
 		&SetTopicConfigs{ID: ids.TopicID{2}, Set: map[string]string{"a": "b"}, Delete: []string{"c"}},
 		&SetBrokerConfigs{Node: 0, Set: map[string]string{"a": "b"}},
 		&AllocateProducerIDs{Node: 1, Count: 1},
+		&SetISR{Node: 1, Partitions: []PartitionISR{{Topic: ids.TopicID{1}, Term: 1, ISR: []ids.NodeID{1, 2}}}},
 	}
 	for i, r := range records {
 		b, err := Encode(requestID(i+1), 1, r)

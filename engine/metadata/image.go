@@ -45,6 +45,7 @@ type Broker struct {
 	Admin        string     `json:"admin"`
 	Rack         string     `json:"rack,omitempty"`
 	Incarnation  uint64     `json:"incarnation"`
+	Directory    string     `json:"directory,omitempty"`
 	RegisteredMS int64      `json:"registered_ms"`
 	Fenced       bool       `json:"fenced,omitempty"`
 }
@@ -61,10 +62,16 @@ type Topic struct {
 // RF is the topic's replication factor: that of its first partition.
 func (t *Topic) RF() int { return len(t.Partitions[0].Replicas) }
 
-// Partition is one partition's group and members, the preferred leader first.
+// Partition is one partition's group and members, the preferred leader first,
+// and what its leader last said: who it is and which nodes are in sync. Before
+// the first word Leader is 0 and ISR empty.
 type Partition struct {
-	Group    ids.GroupID `json:"group"`
-	Replicas []Replica   `json:"replicas"`
+	Group    ids.GroupID  `json:"group"`
+	Replicas []Replica    `json:"replicas"`
+	Leader   ids.NodeID   `json:"leader,omitempty"`
+	Term     ids.Term     `json:"term,omitempty"`
+	ISR      []ids.NodeID `json:"isr,omitempty"` // ascending
+	ISREpoch int32        `json:"isr_epoch,omitempty"`
 }
 
 // On gives the replica that a node holds, 0 for none.

@@ -10,6 +10,7 @@ import (
 
 // Result is what a record that was applied gave back.
 type Result struct {
+	Index         ids.LogIndex   // a State that has applied it shows the outcome
 	FirstProducer ids.ProducerID // AllocateProducerIDs: the first of the block
 }
 
@@ -37,14 +38,29 @@ func (s *State) Prepare(id RequestID, atMS int64, r Record) (*Pending, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.pending(id, b), nil
+}
+
+// PrepareEncoded is Prepare for a record that another node has encoded. It keeps
+// b. ErrInvalidRecord where b is none.
+func (s *State) PrepareEncoded(b []byte) (*Pending, error) {
+	id, _, _, err := Decode(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidRecord, err)
+	}
+	return s.pending(id, b), nil
+}
+
+func (s *State) pending(id RequestID, b []byte) *Pending {
 	p := &Pending{id: id, state: s, done: make(chan struct{})}
 	p.Proposal = replica.Proposal{Data: b, Wait: replica.WaitCommit, Waiter: p}
-	return p, nil
+	return p
 }
 
 // Proposed implements replica.Waiter: called once, on the worker.
-func (p *Pending) Proposed(_ *replica.Proposal, err error) {
+func (p *Pending) Proposed(q *replica.Proposal, err error) {
 	p.result, p.err = p.outcome(err)
+	p.result.Index = q.Index
 	close(p.done)
 }
 
@@ -56,7 +72,7 @@ func (p *Pending) outcome(err error) (Result, error) {
 	if !ok {
 		return Result{}, fmt.Errorf("%w: request %s", ErrForgotten, p.id)
 	}
-	if err := m.Code.err(); err != nil && m.detail != "" {
+	if err := m.Code.Err(); err != nil && m.detail != "" {
 		return Result{}, fmt.Errorf("%w: %s", err, m.detail)
 	} else if err != nil {
 		return Result{}, err

@@ -29,7 +29,7 @@ func genRecord(t *rapid.T) Record {
 	configs := func(keys ...string) map[string]string {
 		return rapid.MapOf(rapid.SampledFrom(keys), value).Draw(t, "configs")
 	}
-	switch rapid.IntRange(0, 8).Draw(t, "kind") {
+	switch rapid.IntRange(0, 9).Draw(t, "kind") {
 	case 0:
 		return &ClusterCreated{ClusterID: rapid.SampledFrom([]string{"lab", "lab", "other"}).Draw(t, "cluster"), Format: 1, Replicas: []Replica{{1, 1}}}
 	case 1:
@@ -49,7 +49,14 @@ func genRecord(t *rapid.T) Record {
 		}
 		return &SetTopicConfigs{ID: topic, Set: configs("retention.ms"), Delete: []string{"segment.bytes"}}
 	}
-	return &AllocateProducerIDs{Node: node, Count: rapid.Int64Range(1, 1000).Draw(t, "count")}
+	if rapid.Bool().Draw(t, "block") {
+		return &AllocateProducerIDs{Node: node, Count: rapid.Int64Range(1, 1000).Draw(t, "count")}
+	}
+	isr := slices.Sorted(slices.Values(append(rapid.Permutation([]ids.NodeID{1, 2, 3, 4}).Draw(t, "isr")[:2], node)))
+	return &SetISR{Node: node, Partitions: []PartitionISR{{
+		Topic: topic, Partition: ids.Partition(rapid.IntRange(0, 4).Draw(t, "partition")),
+		Term: ids.Term(rapid.IntRange(1, 3).Draw(t, "term")), ISR: slices.Compact(isr),
+	}}}
 }
 
 // genLog draws a log with repeated request ids and entries of Raft's own. Half
@@ -135,7 +142,7 @@ func TestImagesKeep(t *testing.T) {
 		s := New(Config{OnChange: func(_ *Image, changes []Change) {
 			for _, c := range changes {
 				switch c.Kind {
-				case TopicMade, PartitionsAdded, TopicConfigsSet:
+				case TopicMade, PartitionsAdded, TopicConfigsSet, ISRSet:
 					held[c.Topic.ID] = c.Topic
 				case TopicGone:
 					delete(held, c.Topic.ID)

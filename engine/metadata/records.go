@@ -19,6 +19,7 @@ const (
 	RecordBytesMax   = 1 << 20 // one encoded record
 	PartitionsMax    = 10_000  // of one topic
 	ReplicasMax      = 15      // of one partition
+	ISRChangesMax    = 5_000   // partitions in one SetISR
 	ProducerBlockMax = 1 << 20 // producer ids handed out at once
 	textBytesMax     = 1024    // an address, rack, cluster id or config value
 )
@@ -90,6 +91,9 @@ type RegisterBroker struct {
 	Admin       string     `json:"admin"`
 	Rack        string     `json:"rack,omitempty"`
 	Incarnation uint64     `json:"incarnation"`
+	// Directory was drawn when the node's data directory was formatted. A node
+	// that registers with another one than before has lost its votes and log.
+	Directory string `json:"directory,omitempty"`
 }
 
 // FenceBroker says that a node is to get no new replicas or leaders, unless it
@@ -142,6 +146,21 @@ type AllocateProducerIDs struct {
 	Count int64      `json:"count"`
 }
 
+// SetISR is what a leader says of its partitions: that it leads, and which
+// replicas are in sync. Word of an older term than is known is passed over.
+type SetISR struct {
+	Node       ids.NodeID     `json:"node"` // the leader of all of them
+	Partitions []PartitionISR `json:"partitions"`
+}
+
+// PartitionISR is one partition of SetISR.
+type PartitionISR struct {
+	Topic     ids.TopicID   `json:"topic"`
+	Partition ids.Partition `json:"partition"`
+	Term      ids.Term      `json:"term"`
+	ISR       []ids.NodeID  `json:"isr"` // ascending, the leader among them
+}
+
 func (*ClusterCreated) kind() string      { return "cluster_created" }
 func (*RegisterBroker) kind() string      { return "register_broker" }
 func (*FenceBroker) kind() string         { return "fence_broker" }
@@ -151,6 +170,7 @@ func (*AddPartitions) kind() string       { return "add_partitions" }
 func (*SetTopicConfigs) kind() string     { return "set_topic_configs" }
 func (*SetBrokerConfigs) kind() string    { return "set_broker_configs" }
 func (*AllocateProducerIDs) kind() string { return "allocate_producer_ids" }
+func (*SetISR) kind() string              { return "set_isr" }
 
 // newRecord gives an empty record of a kind, nil if the kind is unknown.
 func newRecord(kind string) Record {
@@ -173,6 +193,8 @@ func newRecord(kind string) Record {
 		return new(SetBrokerConfigs)
 	case "allocate_producer_ids":
 		return new(AllocateProducerIDs)
+	case "set_isr":
+		return new(SetISR)
 	}
 	return nil
 }

@@ -1,7 +1,10 @@
 package metadata
 
 import (
+	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"sync/atomic"
 
 	"dyno/engine/ids"
@@ -29,7 +32,7 @@ type Config struct {
 }
 
 // State is the metadata state machine of one node; it implements
-// replica.StateMachine. Image, Applied and Prepare are for any goroutine, all
+// replica.StateMachine. Image, Applied, Await and Prepare are for any goroutine, all
 // else is for the group's worker alone.
 type State struct {
 	onChange func(*Image, []Change)
@@ -40,6 +43,15 @@ type State struct {
 	count  uint64                // requests remembered so far; those below count-RememberedMax are pushed out
 	byID   map[RequestID]uint64  // request id -> n, of what the ring holds
 	counts Counts
+
+	mu      sync.Mutex // guards waiters
+	waiters []waiter
+}
+
+// waiter waits for an index to be applied.
+type waiter struct {
+	index ids.LogIndex
+	done  chan struct{} // closed by publish
 }
 
 // Counts say what a State did since it was made.
@@ -63,6 +75,41 @@ func (s *State) Image() *Image { return s.image.Load() }
 
 // Applied is the index of the last entry applied.
 func (s *State) Applied() ids.LogIndex { return s.Image().Index }
+
+// publish makes m the newest picture.
+func (s *State) publish(m *Image) {
+	s.image.Store(m)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiters = slices.DeleteFunc(s.waiters, func(w waiter) bool {
+		if w.index > m.Index {
+			return false
+		}
+		close(w.done)
+		return true
+	})
+}
+
+// Await blocks until the entry at index is applied here, or ctx ends.
+func (s *State) Await(ctx context.Context, index ids.LogIndex) error {
+	w := waiter{index, make(chan struct{})}
+	s.mu.Lock()
+	if s.Applied() >= index { // under mu: a publish that comes later sees the waiter
+		s.mu.Unlock()
+		return nil
+	}
+	s.waiters = append(s.waiters, w)
+	s.mu.Unlock()
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.waiters = slices.DeleteFunc(s.waiters, func(o waiter) bool { return o.done == w.done })
+		return fmt.Errorf("wait for metadata entry %d: %w", index, context.Cause(ctx))
+	}
+}
 
 // Counts gives the counters; worker only.
 func (s *State) Counts() Counts { return s.counts }
@@ -93,7 +140,7 @@ func (s *State) Follow() {}
 func (s *State) Apply(entries []replica.Entry) error {
 	d := newDraft(s.Image())
 	err := s.applyAll(d, entries)
-	s.image.Store(d.Image)
+	s.publish(d.Image)
 	if len(d.changes) > 0 && s.onChange != nil {
 		s.onChange(d.Image, d.changes)
 	}
@@ -177,7 +224,7 @@ func (s *State) Restore(b []byte) error {
 	for _, k := range kept {
 		s.remember(k)
 	}
-	s.image.Store(m)
+	s.publish(m)
 	if s.onChange != nil {
 		s.onChange(m, []Change{{Kind: ImageRestored, Index: m.Index}})
 	}

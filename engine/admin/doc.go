@@ -1,0 +1,81 @@
+// Package admin is the RPC between nodes that is not Raft: changes of the
+// metadata that are forwarded to its leader and the greeting of a node that
+// starts. It runs over gRPC on the port for peers.
+//
+// It carries requests and knows nothing of what they mean: Node, which the
+// assembly implements, answers them. Bodies are JSON, because they are rare and
+// a capture of them should be readable.
+//
+// The caller: makes a Server with NewServer and registers it, makes one Client
+// for all peers, closes the Client at the end.
+package admin
+
+import (
+	"errors"
+
+	"dyno/engine/ids"
+)
+
+// Hello is what a node that starts says of itself.
+type Hello struct {
+	Cluster   string     `json:"cluster"`
+	Node      ids.NodeID `json:"node"`
+	Directory string     `json:"directory"` // drawn when the data directory was formatted
+	Empty     bool       `json:"empty"`     // its log holds nothing of the metadata group
+}
+
+// Welcome answers a Hello.
+type Welcome struct {
+	Node ids.NodeID `json:"node"` // who answers
+	// Known says that the cluster exists, as far as this node knows, and has met
+	// the caller's node id; Directory is the data directory it had then.
+	Known     bool   `json:"known"`
+	Directory string `json:"directory,omitempty"`
+}
+
+// Change asks the leader of the metadata group to append a record.
+type Change struct {
+	Record []byte `json:"record"` // encoded; it carries its own request id
+	// Reserve lets it into a full log's reserve.
+	Reserve bool `json:"reserve,omitempty"`
+}
+
+// Changed says that a record was applied: as far as its outcome is known to the
+// leader at Index.
+type Changed struct {
+	Index ids.LogIndex `json:"index"` // inclusive
+	First int64        `json:"first,omitempty"`
+}
+
+// Kind sorts what may go wrong with a request, for a caller that must decide
+// whether to ask again.
+type Kind string
+
+// Kinds of error. What is none of the first four is final.
+const (
+	NotLeader  Kind = "not_leader" // ask Error.Leader, or wait for an election
+	Overloaded Kind = "overloaded" // the same request may be taken later
+	Timeout    Kind = "timeout"    // the outcome is open
+	Stopped    Kind = "stopped"    // the node is going down; the outcome is open
+	DiskFull   Kind = "disk_full"
+	Refused    Kind = "refused" // by the state of the cluster: Code says why
+	Foreign    Kind = "foreign" // the caller belongs to another cluster
+	Failed     Kind = "failed"
+)
+
+// Error is how a node answers what it did not do.
+type Error struct {
+	Kind   Kind       `json:"kind"`
+	Code   int        `json:"code,omitempty"`   // with Refused
+	Leader ids.NodeID `json:"leader,omitempty"` // with NotLeader, 0: unknown
+	Text   string     `json:"text"`
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// ErrUnreachable means that the node could not be asked, or did not answer; the
+// outcome is open.
+var ErrUnreachable = errors.New("node cannot be reached")
+
+// ErrClosed means that the client was closed.
+var ErrClosed = errors.New("closed")
