@@ -68,6 +68,15 @@ func (t *ticker) tickWhileNeeded() bool {
 	return true
 }
 
+// Tick passes one tick to the groups that need time, beside the manager's own
+// clock: for a simulation that owns time and makes Config.Tick longer than it
+// lasts. It does not wait; ticks that come before a worker looks count as one.
+func (m *Manager) Tick() {
+	for _, w := range m.workers {
+		w.box.tick()
+	}
+}
+
 func (t *ticker) close() {
 	close(t.stop)
 	<-t.done

@@ -1,8 +1,11 @@
 package multiraft
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -38,6 +41,7 @@ type worker struct {
 	touched  []*Group
 	ticking  []*Group
 	peers    map[ids.NodeID]*[transport.Lanes][]transport.Envelope
+	order    []ids.NodeID // the keys of peers, ascending
 	tail     tail
 	idle     []chan struct{} // closed once nothing is pending, see Quiet
 	closing  bool
@@ -185,6 +189,8 @@ func (w *worker) collect(g *Group) {
 		if lanes == nil {
 			lanes = new([transport.Lanes][]transport.Envelope)
 			w.peers[node] = lanes
+			at, _ := slices.BinarySearch(w.order, node)
+			w.order = slices.Insert(w.order, at, node)
 		}
 		lane := transport.LaneOf(m)
 		lanes[lane] = append(lanes[lane], transport.Envelope{Group: g.spec.Group, Message: *m})
@@ -193,9 +199,10 @@ func (w *worker) collect(g *Group) {
 }
 
 // send hands each peer one batch per lane: one frame carries the heartbeats of
-// all groups.
+// all groups. The order of peers is fixed, so that a simulation replays.
 func (w *worker) send() {
-	for node, lanes := range w.peers {
+	for _, node := range w.order {
+		lanes := w.peers[node]
 		for lane := range lanes {
 			batch := lanes[lane]
 			if len(batch) == 0 {
@@ -278,10 +285,16 @@ func (w *worker) failed(b *batch) {
 }
 
 func (w *worker) stopAll(err error) {
-	for _, g := range w.groups {
+	for _, g := range w.byID() {
 		g.rep.Stop(err)
 		w.touch(g) // publish
 	}
+}
+
+// byID gives the groups in a fixed order: what a stop writes and whom it tells
+// first is the same in every run of a simulation.
+func (w *worker) byID() []*Group {
+	return slices.SortedFunc(maps.Values(w.groups), func(a, b *Group) int { return cmp.Compare(a.spec.Group, b.spec.Group) })
 }
 
 // settle tells those who wait for silence.
@@ -305,7 +318,7 @@ func (w *worker) settle() {
 
 // close stops all groups; the goroutine ends when nothing is in flight.
 func (w *worker) close() {
-	for _, g := range w.groups {
+	for _, g := range w.byID() {
 		if g.rep.Err() == nil {
 			g.rep.Flush(&w.out)
 			w.collect(g)
