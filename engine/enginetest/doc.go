@@ -1,0 +1,49 @@
+// Package enginetest runs a whole cluster in one process where nothing happens
+// by itself: network, disks, clocks and power are in the hands of the test, so
+// a story can be told step by step (testdata/*.txt) and a seed is a run
+// (Simulate).
+//
+// It does not replace anything above the disk: each Node is a real
+// multiraft.Manager on a real wal.Log, with real partition.Partition state
+// machines. What is underneath is ours: the disk is wal/vfs memory that forgets
+// what was not synced when its power is cut, the network is transport.Network.
+// It has no metadata group and no Kafka front; who replicates what is given by
+// Config and never changes.
+//
+// # The caller's duties, in order
+//
+//  1. Be inside a testing/synctest bubble, on the goroutine that began it, after
+//     testing/cryptotest.SetGlobalRandom outside of it: Raft draws its election
+//     jitter from crypto/rand.
+//  2. New; then stimuli, one at a time: each returns when all is quiet again.
+//  3. Look at Violations: what must never happen is checked all the time.
+//  4. Close, which lets every goroutine end.
+//
+// # Why a seed is a run
+//
+// A node has one worker. A stimulus touches one node: one batch of messages is
+// delivered, one node ticks, one append reaches one disk, one proposal is made.
+// After it synctest.Wait returns when every goroutine waits for something only
+// the test can bring; then the next one is chosen. So no two goroutines of
+// different nodes ever race, and the order of everything that shares a source
+// of chance (the network's, crypto/rand's) is fixed. What a stimulus puts into a
+// mailbox in several pieces is put while the worker is held (Node.atOnce), or it
+// would be up to the scheduler how many of them one drain sees.
+//
+// Between manager and log stands a store: it keeps every append until it is
+// passed on. A slow disk, a crash before the sync and a power cut in the middle
+// of a write (Node.Tear) are therefore choices of the test.
+//
+// # What is checked all the time
+//
+//   - A committed entry is the same on every node, in every life of it.
+//   - A term has at most one leader.
+//   - An answer to acks=all speaks of a committed batch that a majority of logs
+//     hold durably; one to acks=1 of a batch in the leader's log.
+//   - A high watermark never goes back within a life, and shows nothing that is
+//     not committed.
+//   - A linearizable read sees what was applied anywhere before it was asked.
+//   - No replica is damaged, no log is corrupt, no waiter is told twice.
+//
+// Read next: testdata/basic.txt, then cluster.go, node.go, ledger.go, sim.go.
+package enginetest

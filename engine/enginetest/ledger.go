@@ -1,0 +1,209 @@
+package enginetest
+
+import (
+	"bytes"
+	"fmt"
+	"hash/crc32"
+
+	"dyno/engine/ids"
+	"dyno/engine/partition"
+	"dyno/engine/replica"
+)
+
+// ledger is what the cluster has agreed on so far, and the judge of everything
+// that contradicts it. Guarded by Cluster.mu.
+type ledger struct {
+	c          *Cluster
+	logs       []partLog
+	violations []string
+}
+
+// partLog is one partition: what any node ever applied. Nothing in it changes.
+type partLog struct {
+	entries []replica.Entry // by index-1
+	sums    []uint32        // by index-1: chained over entries[:i+1]
+	ends    []ids.Offset    // by index-1: the high watermark of who applied it
+	batches []placed        // by offset
+	leaders map[ids.Term]ids.NodeID
+	acked   ids.Offset // after the last batch that was acknowledged with acks=all
+	latest  ids.Offset // the largest answer to a linearizable read
+}
+
+// placed is a batch that is committed.
+type placed struct {
+	base, end ids.Offset
+	index     ids.LogIndex
+}
+
+func (l *ledger) init(c *Cluster) {
+	l.c = c
+	l.logs = make([]partLog, c.cfg.Partitions)
+	for p := range l.logs {
+		l.logs[p].leaders = map[ids.Term]ids.NodeID{}
+	}
+}
+
+// violationsMax bounds what is kept: the first one matters.
+const violationsMax = 20
+
+// Violation records that something happened that must never happen. Any
+// goroutine, but not from within the ledger.
+func (c *Cluster) Violation(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ledger.violation(format, args...)
+}
+
+func (l *ledger) violation(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	l.c.trace.add("VIOLATION " + text)
+	if len(l.violations) < violationsMax {
+		l.violations = append(l.violations, text)
+	}
+}
+
+// Violations tells what went wrong so far, oldest first.
+func (c *Cluster) Violations() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]string(nil), c.ledger.violations...)
+}
+
+// committed is the newest index that any node applied.
+func (c *Cluster) committed(p int) ids.LogIndex {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return ids.LogIndex(len(c.logs[p].entries))
+}
+
+// leads checks that a term has one leader.
+func (c *Cluster) leads(n ids.NodeID, p int, term ids.Term) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := &c.logs[p]
+	if was, ok := l.leaders[term]; ok && was != n {
+		c.violation("p%d term %d has two leaders: nodes %d and %d", p, term, was, n)
+	}
+	l.leaders[term] = n
+}
+
+// applied takes what one replica applied. It runs on the node's worker, before
+// anybody is answered.
+func (c *Cluster) applied(m *machine, entries []replica.Entry) {
+	hw := m.Offsets().HighWatermark
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := &c.logs[m.p]
+	for i := range entries {
+		e := &entries[i]
+		m.sum = chain(m.sum, e)
+		if int(e.Index) == len(l.entries)+1 {
+			l.add(e, m.sum)
+			c.trace.add(fmt.Sprintf("commit %d: p%d %s", m.n.id, m.p, l.line(e)))
+			continue
+		}
+		if int(e.Index) > len(l.entries) {
+			c.violation("node %d applied p%d %d/%d after %d", m.n.id, m.p, e.Index, e.Term, len(l.entries))
+			return
+		}
+		if was := &l.entries[e.Index-1]; was.Term != e.Term || !bytes.Equal(was.Data, e.Data) || l.sums[e.Index-1] != m.sum {
+			c.violation("node %d applied p%d %d/%d %q, and %d/%d %q was committed there", m.n.id, m.p,
+				e.Index, e.Term, text(e.Data), was.Index, was.Term, text(was.Data))
+		}
+		c.trace.add(fmt.Sprintf("apply %d: p%d %d/%d", m.n.id, m.p, e.Index, e.Term))
+	}
+	end := l.ends[entries[len(entries)-1].Index-1]
+	if hw != end || hw < m.hw {
+		c.violation("node %d p%d: high watermark %d after %d, committed up to %d", m.n.id, m.p, hw, m.hw, end)
+	}
+	m.hw = hw
+}
+
+func chain(sum uint32, e *replica.Entry) uint32 {
+	var b [16]byte
+	for i := range 8 {
+		b[i], b[8+i] = byte(e.Index>>(8*i)), byte(e.Term>>(8*i))
+	}
+	return crc32.Update(crc32.Update(sum, castagnoli, b[:]), castagnoli, e.Data)
+}
+
+// add is the first time that e is seen applied.
+func (l *partLog) add(e *replica.Entry, sum uint32) {
+	end := ids.Offset(0)
+	if n := len(l.ends); n > 0 {
+		end = l.ends[n-1]
+	}
+	if len(e.Data) >= headerBytes {
+		base, in := header(e.Data)
+		end = base + ids.Offset(in.LastOffsetDelta) + 1
+		l.batches = append(l.batches, placed{base, end, e.Index})
+	}
+	l.entries = append(l.entries, *e)
+	l.sums = append(l.sums, sum)
+	l.ends = append(l.ends, end)
+}
+
+// line is one committed entry in words.
+func (l *partLog) line(e *replica.Entry) string {
+	if len(e.Data) < headerBytes {
+		return fmt.Sprintf("%d/%d -", e.Index, e.Term)
+	}
+	base, in := header(e.Data)
+	return fmt.Sprintf("%d/%d offset %d+%d %s", e.Index, e.Term, base, in.Records, text(e.Data))
+}
+
+// at finds the committed batch that holds an offset.
+func (l *partLog) at(o ids.Offset) (placed, *replica.Entry, bool) {
+	lo, hi := 0, len(l.batches)
+	for lo < hi {
+		if mid := (lo + hi) / 2; l.batches[mid].end <= o {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == len(l.batches) || l.batches[lo].base > o {
+		return placed{}, nil, false
+	}
+	return l.batches[lo], &l.entries[l.batches[lo].index-1], true
+}
+
+// acknowledged judges the good answer to an append of acks=all.
+func (c *Cluster) acknowledged(n *Node, p int, a *partition.Append) {
+	l := &c.logs[p]
+	place, e, ok := l.at(a.Base)
+	if !ok || place.base != a.Base || !bytes.Equal(e.Data[attrsAt:], a.Data[attrsAt:]) {
+		c.violation("node %d acknowledged %s at offset %d of p%d, which is not what is committed there", n.id, text(a.Data), a.Base, p)
+		return
+	}
+	holders := 0
+	for _, r := range c.Replicas(p) {
+		if r.store.holds(uint64(group(p)), uint64(e.Index), uint64(e.Term)) {
+			holders++
+		}
+	}
+	if 2*holders <= c.cfg.Replicas {
+		c.violation("node %d acknowledged %s at offset %d of p%d, which %d of %d logs hold", n.id, text(a.Data), a.Base, p, holders, c.cfg.Replicas)
+	}
+	l.acked = max(l.acked, place.end)
+}
+
+// LogText is the committed log of a partition, and how far each replica has
+// applied it with which checksum.
+func (c *Cluster) LogText(p int) (out string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := &c.logs[p]
+	for i := range l.entries {
+		out += l.line(&l.entries[i]) + "\n"
+	}
+	for _, n := range c.Replicas(p) {
+		if !n.up {
+			out += fmt.Sprintf("node %d: down\n", n.id)
+			continue
+		}
+		m := n.parts[p]
+		out += fmt.Sprintf("node %d: applied %d, high watermark %d, checksum %08x\n", n.id, m.Applied(), m.hw, m.sum)
+	}
+	return out
+}

@@ -1,0 +1,344 @@
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing/synctest"
+	"time"
+
+	"dyno/engine/events"
+	"dyno/engine/ids"
+	"dyno/engine/multiraft"
+	"dyno/engine/partition"
+	"dyno/engine/replica"
+	"dyno/engine/transport"
+	"dyno/wal"
+	"dyno/wal/vfs"
+)
+
+// Node is one node of a Cluster. It has lives: Start begins one on what the
+// disk holds, Stop, Crash and PowerCut end it.
+type Node struct {
+	c    *Cluster
+	id   ids.NodeID
+	mem  *vfs.Mem // the disk; another one after each power cut
+	life int
+	up   bool
+	slow bool // appends wait for Pass although the cluster is not ByHand; until the next Start
+
+	// Of this life; store stays for a look at what the last one had durably.
+	power *power
+	store *store
+	wire  *wire
+	mgr   *multiraft.Manager
+	parts map[int]*machine // by partition
+}
+
+// forEver is longer than any simulation lasts.
+const forEver = 100 * 365 * 24 * time.Hour
+
+func newNode(c *Cluster, id ids.NodeID) *Node {
+	return &Node{c: c, id: id, mem: vfs.NewMem(c.cfg.Seed<<8 | uint64(id))}
+}
+
+// ID is the node's id, from 1.
+func (n *Node) ID() ids.NodeID { return n.id }
+
+// Up says whether the node runs.
+func (n *Node) Up() bool { return n.up }
+
+// Start begins a life on what the disk holds. What cannot start is a violation,
+// and the node stays down.
+func (n *Node) Start() {
+	n.life++
+	n.slow = false
+	n.c.wait(time.Microsecond) // a start is told from others by its time
+	n.c.note("start %d", n.id)
+	if err := n.start(); err != nil {
+		n.c.Violation("node %d does not start: %v", n.id, err)
+	}
+	n.c.settle()
+}
+
+func (n *Node) start() error {
+	n.power = &power{}
+	log, err := wal.Open(wal.Options{
+		FS: vfs.NewFaulty(n.mem, n.power.plan), Dir: "wal", SegmentBytes: n.c.cfg.SegmentBytes,
+		SpareSegments: 1, WriteBytesMax: 64 << 10,
+	})
+	if err != nil {
+		return err
+	}
+	synctest.Wait() // the pool has made its segments
+	n.store = &store{Log: log}
+	n.wire = &wire{Transport: n.c.net.Node(n.id), n: n}
+	n.mgr, err = multiraft.New(multiraft.Config{
+		Node: n.id, Log: n.store, Transport: n.wire, Listener: listener{n}, Workers: 1, Tick: forEver,
+		Replica: n.c.cfg.Replica, TailBytes: 32 << 10, NowMS: n.c.nowMS.Load,
+	})
+	if err != nil {
+		return errors.Join(err, log.Close())
+	}
+	n.up, n.parts = true, map[int]*machine{}
+	for p := range n.c.cfg.Partitions {
+		if err := n.open(p); err != nil {
+			return err
+		}
+		synctest.Wait()
+	}
+	return nil
+}
+
+// open starts this node's replica of a partition, if it has one.
+func (n *Node) open(p int) error {
+	members := n.c.members(p)
+	for _, m := range members {
+		if m.Node != n.id {
+			continue
+		}
+		part, err := partition.New(partition.Config{Settings: partition.Settings{RetentionMS: -1, RetentionBytes: -1}})
+		if err != nil {
+			return err
+		}
+		n.parts[p] = &machine{Partition: part, n: n, p: p}
+		g, err := n.mgr.Open(multiraft.Spec{Group: group(p), Replica: m.Replica, Members: members}, n.parts[p])
+		if err != nil {
+			return err
+		}
+		part.Attach(g)
+	}
+	return nil
+}
+
+// Crash ends the process as kill -9 does: what was written stays.
+func (n *Node) Crash() {
+	n.c.note("crash %d", n.id)
+	n.power.cut()
+	n.end()
+}
+
+// PowerCut ends the life and takes from the disk what was not synced, or the
+// part of it that the seed chooses.
+func (n *Node) PowerCut(seed uint64) {
+	n.c.note("power cut %d", n.id)
+	n.mem = n.mem.PowerCut(seed)
+	n.power.cut()
+	n.end()
+}
+
+// Tear cuts the power while the oldest append that waits is written and not yet
+// synced. It says whether there was one.
+func (n *Node) Tear(seed uint64) bool {
+	a := n.store.next()
+	if a == nil {
+		return false
+	}
+	n.power.hold()
+	n.store.pass(a)
+	synctest.Wait()
+	n.c.note("tear %d: %s", n.id, records(a.Records))
+	n.PowerCut(seed)
+	return true
+}
+
+// end brings down what is left of a life whose disk is gone. Appends end in the
+// order in which they were submitted: first the one that may hang in a sync.
+func (n *Node) end() {
+	n.up = false
+	n.wire.Close()
+	n.store.refuse(errDown)
+	n.power.release()
+	n.c.settle()
+	n.store.drop()
+	n.c.settle()
+	_ = n.mgr.Close()       // its log is dead, and says so
+	_ = n.store.Log.Close() // likewise
+	n.c.settle()
+}
+
+// Stop ends the life cleanly: all that was submitted becomes durable, and the
+// log's end says that it is one.
+func (n *Node) Stop() error {
+	n.c.note("stop %d", n.id)
+	n.Release()
+	n.wire.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- n.mgr.Close() }()
+	for synctest.Wait(); n.store.waiting() > 0; synctest.Wait() {
+		n.pass()
+		synctest.Wait()
+	}
+	n.up = false
+	err := errors.Join(<-ended, n.store.Log.Close())
+	n.c.settle()
+	return err
+}
+
+// Tick passes one tick of time to all replicas of the node.
+func (n *Node) Tick() {
+	n.mgr.Tick()
+	n.c.settle()
+}
+
+// Hold keeps appends from the disk until Pass or Release.
+func (n *Node) Hold() { n.slow = true }
+
+// Release passes on everything that waits, and ends Hold.
+func (n *Node) Release() {
+	n.slow = false
+	for n.Pass() {
+	}
+}
+
+// Waiting counts the appends that wait to be passed on.
+func (n *Node) Waiting() int { return n.store.waiting() }
+
+// Pass lets the oldest append that waits become durable. It says whether there
+// was one.
+func (n *Node) Pass() bool {
+	if n.store.waiting() == 0 {
+		return false
+	}
+	n.pass()
+	n.c.settle()
+	return true
+}
+
+func (n *Node) pass() {
+	a := n.store.next()
+	n.c.note("disk %d: %s", n.id, records(a.Records))
+	n.store.pass(a)
+}
+
+// Campaign starts an election of a partition now.
+func (n *Node) Campaign(p int) {
+	n.mgr.Group(group(p)).Campaign()
+	n.c.settle()
+}
+
+// Transfer hands the leadership of a partition to another node.
+func (n *Node) Transfer(p int, to ids.NodeID) error {
+	err := n.mgr.Group(group(p)).Transfer(ids.ReplicaID(to))
+	n.c.settle()
+	return err
+}
+
+// Status is what the node's replica of a partition is; false if there is none,
+// or the node is down.
+func (n *Node) Status(p int) (multiraft.Status, bool) {
+	if !n.up || n.parts[p] == nil {
+		return multiraft.Status{}, false
+	}
+	return n.mgr.Group(group(p)).Status(), true
+}
+
+// atOnce runs f while the worker is held, so that all f puts into its mailbox is
+// one drain.
+func (n *Node) atOnce(f func()) {
+	var any *multiraft.Group
+	for p := range n.c.cfg.Partitions {
+		if any = n.mgr.Group(group(p)); any != nil {
+			break
+		}
+	}
+	if any == nil {
+		f()
+		return
+	}
+	held, free := make(chan struct{}), make(chan struct{})
+	go func() { _ = any.Call(context.Background(), func() { close(held); <-free }) }() // it runs: the node is up
+	<-held
+	f()
+	close(free)
+}
+
+// wire is a node's way to the network: what arrives is a stimulus.
+type wire struct {
+	transport.Transport
+	n *Node
+}
+
+// Start implements transport.Transport.
+func (w *wire) Start(h transport.Handler) { w.Transport.Start(&inbound{w.n, h}) }
+
+// inbound is called by Cluster.Advance, so on the test's goroutine.
+type inbound struct {
+	n *Node
+	h transport.Handler
+}
+
+// Receive implements transport.Handler.
+func (in *inbound) Receive(from ids.NodeID, batch []transport.Envelope) {
+	for i := range batch {
+		in.n.c.message(from, in.n.id, &batch[i])
+	}
+	in.n.atOnce(func() { in.h.Receive(from, batch) })
+	in.n.c.settle()
+}
+
+// Unreachable implements transport.Handler.
+func (in *inbound) Unreachable(to ids.NodeID, g ids.GroupID, r ids.ReplicaID) {
+	in.h.Unreachable(to, g, r)
+	in.n.c.settle()
+}
+
+// listener hears the events of one node.
+type listener struct{ n *Node }
+
+// Event implements events.Listener.
+func (l listener) Event(e events.Event) {
+	c, id := l.n.c, l.n.id
+	switch e := e.(type) {
+	case events.BecameLeader:
+		c.note("lead %d: leads p%d in term %d", id, partitionOf(e.Group), e.Term)
+		c.leads(id, partitionOf(e.Group), e.Term)
+	case events.BecameFollower:
+		c.note("lead %d: no longer leads p%d, term %d", id, partitionOf(e.Group), e.Term)
+	case events.ReplicaDamaged:
+		if !l.n.up {
+			return // its log is gone, that is all
+		}
+		c.Violation("node %d: replica of p%d is damaged: %v", id, partitionOf(e.Group), e.Err)
+	}
+}
+
+// records is an append in words: entries index/term, and the hard state.
+func records(list []wal.Record) (text string) {
+	for i := range list {
+		r := &list[i]
+		switch r.Kind {
+		case wal.KindEntry:
+			text += fmt.Sprintf(" p%d entry %d/%d", partitionOf(ids.GroupID(r.Stream)), r.Index, r.Term)
+		case wal.KindState:
+			text += fmt.Sprintf(" p%d state term=%d vote=%d commit=%d", partitionOf(ids.GroupID(r.Stream)), r.Term, r.Vote, r.Index)
+		default:
+			text += fmt.Sprintf(" p%d kind %d at %d", partitionOf(ids.GroupID(r.Stream)), r.Kind, r.Index)
+		}
+	}
+	if text == "" {
+		return "nothing"
+	}
+	return text[1:]
+}
+
+// machine is the partition of one life, with the ledger looking over its
+// shoulder.
+type machine struct {
+	*partition.Partition
+	n   *Node
+	p   int
+	hw  ids.Offset
+	sum uint32 // chained over what was applied
+}
+
+var _ replica.StateMachine = (*machine)(nil)
+
+// Apply implements replica.StateMachine.
+func (m *machine) Apply(entries []replica.Entry) error {
+	err := m.Partition.Apply(entries)
+	if err == nil {
+		m.n.c.applied(m, entries)
+	}
+	return err
+}

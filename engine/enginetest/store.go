@@ -1,0 +1,129 @@
+package enginetest
+
+import (
+	"errors"
+	"sync"
+
+	"dyno/engine/multiraft"
+	"dyno/wal"
+	"dyno/wal/vfs"
+)
+
+// errDown is what a node that lost its power or was killed answers.
+var errDown = errors.New("the node is down")
+
+// power is what one life of a node does with its disk: once off, every change
+// fails, and while it hangs no sync ends.
+type power struct {
+	mu   sync.Mutex
+	off  bool
+	hang chan struct{} // closed by release; nil: syncs go through
+}
+
+// plan implements vfs.Plan.
+func (p *power) plan(c vfs.Call) vfs.Fault {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch c.Op {
+	case vfs.OpOpen, vfs.OpList, vfs.OpStat, vfs.OpLock, vfs.OpFree, vfs.OpRead:
+		return vfs.Fault{}
+	}
+	switch {
+	case p.off:
+		return vfs.Fault{Err: vfs.ErrPowerCut}
+	case c.Op == vfs.OpDatasync && p.hang != nil:
+		return vfs.Fault{Wait: p.hang}
+	}
+	return vfs.Fault{}
+}
+
+func (p *power) hold() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hang = make(chan struct{})
+}
+
+// cut fails every change from now on. A sync that hangs goes on hanging.
+func (p *power) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.off = true
+}
+
+func (p *power) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hang != nil {
+		close(p.hang)
+		p.hang = nil
+	}
+}
+
+// store is the log as a manager sees it: appends wait here until they are
+// passed on, one at a time and in order. Everything else is the log's.
+type store struct {
+	*wal.Log
+
+	mu   sync.Mutex
+	held []*wal.Append
+	dead error // every append fails with it
+}
+
+var _ multiraft.Log = (*store)(nil)
+
+// Submit implements multiraft.Log.
+func (s *store) Submit(a *wal.Append) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dead != nil {
+		return s.dead
+	}
+	s.held = append(s.held, a)
+	return nil
+}
+
+// waiting counts the appends that are not passed on.
+func (s *store) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held)
+}
+
+// next takes the oldest append, nil if there is none.
+func (s *store) next() *wal.Append {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.held) == 0 {
+		return nil
+	}
+	a := s.held[0]
+	s.held = s.held[1:]
+	return a
+}
+
+// pass hands a to the log, which ends it on a goroutine of its own.
+func (s *store) pass(a *wal.Append) {
+	if err := s.Log.Submit(a); err != nil {
+		a.Done(err)
+	}
+}
+
+// refuse fails everything from now on.
+func (s *store) refuse(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dead = err
+}
+
+// drop fails what is held; refuse comes first.
+func (s *store) drop() {
+	for a := s.next(); a != nil; a = s.next() {
+		a.Done(s.dead)
+	}
+}
+
+// holds says whether the log has the entry durably.
+func (s *store) holds(stream, index, term uint64) bool {
+	got, err := s.Term(stream, index)
+	return err == nil && got == term
+}
