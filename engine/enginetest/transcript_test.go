@@ -175,7 +175,7 @@ func (s *story) transfer() string {
 }
 
 func (s *story) propose() string {
-	b := Batch{Producer: ids.ProducerID(s.number("producer", int(ids.NoProducer))), Sequence: -1, Epoch: -1, TimeMS: s.c.nowMS.Load()}
+	b := Batch{Producer: ids.ProducerID(s.number("producer", int(ids.NoProducer))), Sequence: -1, Epoch: -1, TimeMS: 1000}
 	if b.Producer != ids.NoProducer {
 		b.Epoch, b.Sequence = 0, int32(s.number("seq", 0))
 	}
