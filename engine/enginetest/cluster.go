@@ -25,6 +25,8 @@ type Config struct {
 	ByHand bool
 	// SegmentBytes of each node's log: 256 KiB.
 	SegmentBytes int64
+	// TailBytes of entries that each node keeps in memory: 32 KiB.
+	TailBytes int64
 	// Replica is the template of every replica: elections after 10 ticks,
 	// heartbeats every 2, 8 KiB of entries in a message.
 	Replica replica.Config
@@ -35,6 +37,7 @@ func (c *Config) setDefaults() {
 	def(&c.Partitions, 1)
 	def(&c.Replicas, min(3, c.Nodes))
 	def(&c.SegmentBytes, 256<<10)
+	def(&c.TailBytes, 32<<10)
 	def(&c.Replica.ElectionTicks, 10)
 	def(&c.Replica.HeartbeatTicks, 2)
 	def(&c.Replica.MessageBytesMax, 8<<10)

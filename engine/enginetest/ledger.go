@@ -87,10 +87,9 @@ func (c *Cluster) leads(n ids.NodeID, p int, term ids.Term) {
 	l.leaders[term] = n
 }
 
-// applied takes what one replica applied. It runs on the node's worker, before
-// anybody is answered.
+// applied takes what one replica is about to apply. It runs on the node's
+// worker, before anybody is answered.
 func (c *Cluster) applied(m *machine, entries []replica.Entry) {
-	hw := m.Offsets().HighWatermark
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l := &c.logs[m.p]
@@ -112,7 +111,14 @@ func (c *Cluster) applied(m *machine, entries []replica.Entry) {
 		}
 		c.trace.add(fmt.Sprintf("apply %d: p%d %d/%d", m.n.id, m.p, e.Index, e.Term))
 	}
-	end := l.ends[entries[len(entries)-1].Index-1]
+}
+
+// shown looks at the high watermark when a replica has applied all up to index.
+func (c *Cluster) shown(m *machine, index ids.LogIndex) {
+	hw := m.Offsets().HighWatermark
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	end := c.logs[m.p].ends[index-1]
 	if hw != end || hw < m.hw {
 		c.violation("node %d p%d: high watermark %d after %d, committed up to %d", m.n.id, m.p, hw, m.hw, end)
 	}

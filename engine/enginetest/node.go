@@ -75,7 +75,7 @@ func (n *Node) start() error {
 	n.wire = &wire{Transport: n.c.net.Node(n.id), n: n}
 	n.mgr, err = multiraft.New(multiraft.Config{
 		Node: n.id, Log: n.store, Transport: n.wire, Listener: listener{n}, Workers: 1, Tick: forEver,
-		Replica: n.c.cfg.Replica, TailBytes: 32 << 10, NowMS: n.c.nowMS.Load,
+		Replica: n.c.cfg.Replica, TailBytes: n.c.cfg.TailBytes, NowMS: n.c.nowMS.Load,
 	})
 	if err != nil {
 		return errors.Join(err, log.Close())
@@ -334,11 +334,13 @@ type machine struct {
 
 var _ replica.StateMachine = (*machine)(nil)
 
-// Apply implements replica.StateMachine.
+// Apply implements replica.StateMachine. The ledger hears of the entries first:
+// what waited for them is answered from within.
 func (m *machine) Apply(entries []replica.Entry) error {
-	err := m.Partition.Apply(entries)
-	if err == nil {
-		m.n.c.applied(m, entries)
+	m.n.c.applied(m, entries)
+	if err := m.Partition.Apply(entries); err != nil {
+		return err
 	}
-	return err
+	m.n.c.shown(m, entries[len(entries)-1].Index)
+	return nil
 }

@@ -1,0 +1,242 @@
+package enginetest
+
+import (
+	"time"
+
+	"dyno/engine/ids"
+	"dyno/engine/transport"
+)
+
+// calm is a good network.
+var calm = transport.Link{DelayMin: 500 * time.Microsecond, DelayMax: 1500 * time.Microsecond}
+
+// weather is what a network can be like.
+var weather = map[string]transport.Link{
+	"loss":      {DelayMin: 500 * time.Microsecond, DelayMax: 2 * time.Millisecond, Loss: 0.15},
+	"delay":     {DelayMin: 5 * time.Millisecond, DelayMax: 60 * time.Millisecond},
+	"duplicate": {DelayMin: 500 * time.Microsecond, DelayMax: 4 * time.Millisecond, Duplicate: 0.25},
+	"reorder":   {DelayMin: 500 * time.Microsecond, DelayMax: 12 * time.Millisecond, Reorder: 0.3},
+	"storm":     {DelayMin: 500 * time.Microsecond, DelayMax: 20 * time.Millisecond, Loss: 0.05, Duplicate: 0.1, Reorder: 0.2},
+}
+
+// misfortunes are the kinds of fault with their weights. Each returns false if
+// it cannot happen now.
+var misfortunes = []struct {
+	name   string
+	weight int
+	happen func(s *Sim) bool
+}{
+	{"crash", 6, (*Sim).crash},
+	{"power cut", 4, (*Sim).powerCut},
+	{"power cut in a write", 6, (*Sim).tear},
+	{"power cut of all", 3, (*Sim).powerCutAll},
+	{"clean restart", 2, (*Sim).cleanRestart},
+	{"way cut", 6, (*Sim).cutOne},
+	{"node cut off", 6, (*Sim).cutOff},
+	{"loss", 3, func(s *Sim) bool { return s.change("loss") }},
+	{"delay", 3, func(s *Sim) bool { return s.change("delay") }},
+	{"duplicate", 3, func(s *Sim) bool { return s.change("duplicate") }},
+	{"reorder", 3, func(s *Sim) bool { return s.change("reorder") }},
+	{"storm", 3, func(s *Sim) bool { return s.change("storm") }},
+	{"slow disk", 6, (*Sim).slowDisk},
+	{"transfer", 6, (*Sim).transfer},
+	{"election", 3, (*Sim).election},
+	{"clock jump", 4, (*Sim).clockJump},
+}
+
+// FaultKinds names every kind of fault.
+func FaultKinds() (names []string) {
+	for _, m := range misfortunes {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// fault lets one thing go wrong.
+func (s *Sim) fault() {
+	total := 0
+	for _, m := range misfortunes {
+		total += m.weight
+	}
+	r := s.rng.IntN(total)
+	for _, m := range misfortunes {
+		if r -= m.weight; r >= 0 {
+			continue
+		}
+		s.c.note("fault: %s", m.name)
+		if m.happen(s) {
+			s.res.Faults[m.name]++
+		}
+		return
+	}
+}
+
+// victim is a node, and half of the time one that leads.
+func (s *Sim) victim() *Node {
+	if s.rng.IntN(2) == 0 {
+		if n := s.c.Leader(s.rng.IntN(s.cfg.Partitions)); n != nil {
+			return n
+		}
+	}
+	return s.c.nodes[s.rng.IntN(s.cfg.Nodes)]
+}
+
+// while is how long a fault lasts, in steps: often too short for an election,
+// often long enough.
+func (s *Sim) while() int {
+	if s.rng.IntN(3) == 0 {
+		return 1 + s.rng.IntN(100)
+	}
+	return 100 + s.rng.IntN(900)
+}
+
+func (s *Sim) startLater(n *Node) {
+	s.after(s.while(), func() {
+		if !n.up {
+			n.Start()
+		}
+	})
+}
+
+func (s *Sim) crash() bool {
+	n := s.victim()
+	if !n.up {
+		return false
+	}
+	n.Crash()
+	s.startLater(n)
+	return true
+}
+
+func (s *Sim) powerCut() bool {
+	n := s.victim()
+	if !n.up {
+		return false
+	}
+	n.PowerCut(s.rng.Uint64())
+	s.startLater(n)
+	return true
+}
+
+func (s *Sim) tear() bool {
+	n := s.victim()
+	if !n.up || n.Waiting() == 0 {
+		return false
+	}
+	n.Tear(s.rng.Uint64())
+	s.startLater(n)
+	return true
+}
+
+func (s *Sim) powerCutAll() bool {
+	for _, n := range s.c.nodes {
+		if !n.up {
+			continue
+		}
+		if seed := s.rng.Uint64(); s.rng.IntN(2) == 0 || !n.Tear(seed) {
+			n.PowerCut(seed)
+		}
+		s.startLater(n)
+	}
+	return true
+}
+
+func (s *Sim) cleanRestart() bool {
+	n := s.victim()
+	if !n.up {
+		return false
+	}
+	if err := n.Stop(); err != nil {
+		s.c.Violation("node %d does not stop: %v", n.id, err)
+	}
+	s.startLater(n)
+	return true
+}
+
+func (s *Sim) cutOne() bool {
+	a, b := s.victim().id, ids.NodeID(1+s.rng.IntN(s.cfg.Nodes))
+	if a == b {
+		return false
+	}
+	if s.rng.IntN(2) == 0 {
+		a, b = b, a
+	}
+	s.c.Cut(a, b)
+	s.after(s.while(), func() { s.c.Join(a, b) })
+	return true
+}
+
+func (s *Sim) cutOff() bool {
+	if s.cfg.Nodes == 1 {
+		return false
+	}
+	a := s.victim().id
+	for _, n := range s.c.nodes {
+		if n.id != a {
+			s.c.Cut(a, n.id)
+			s.c.Cut(n.id, a)
+		}
+	}
+	s.after(s.while(), func() {
+		for _, n := range s.c.nodes {
+			s.c.Join(a, n.id)
+			s.c.Join(n.id, a)
+		}
+	})
+	return true
+}
+
+func (s *Sim) change(kind string) bool {
+	if s.cfg.Nodes == 1 {
+		return false
+	}
+	s.c.SetLinks(weather[kind])
+	s.after(s.while(), func() { s.c.SetLinks(calm) })
+	return true
+}
+
+func (s *Sim) slowDisk() bool {
+	n := s.victim()
+	if !n.up {
+		return false
+	}
+	life := n.life
+	n.Hold()
+	s.after(s.while(), func() {
+		if n.up && n.life == life {
+			n.slow = false
+		}
+	})
+	return true
+}
+
+func (s *Sim) transfer() bool {
+	p := s.rng.IntN(s.cfg.Partitions)
+	from, to := s.c.Leader(p), s.anyReplica(p)
+	if from == nil || from == to {
+		return false
+	}
+	return from.Transfer(p, to.id) == nil
+}
+
+func (s *Sim) election() bool {
+	p := s.rng.IntN(s.cfg.Partitions)
+	n := s.anyReplica(p)
+	if !n.up {
+		return false
+	}
+	n.Campaign(p)
+	return true
+}
+
+// clockJump lets one node's clock run ahead: many ticks, and nothing else.
+func (s *Sim) clockJump() bool {
+	n := s.victim()
+	if !n.up {
+		return false
+	}
+	for range 5 + s.rng.IntN(30) {
+		n.Tick()
+	}
+	return true
+}

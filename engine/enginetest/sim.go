@@ -1,0 +1,393 @@
+package enginetest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"dyno/engine/ids"
+	"dyno/engine/replica"
+)
+
+// SimConfig is one run of a simulation. Zero values mean the defaults named
+// here.
+type SimConfig struct {
+	Seed       uint64
+	Nodes      int // 3
+	Partitions int // 4
+	Replicas   int // 3, or all nodes if there are fewer
+	// Operations and Faults are how many there are at least: 2,000 and 20.
+	Operations, Faults int
+	SegmentBytes       int64          // 256 KiB
+	TailBytes          int64          // 32 KiB
+	Replica            replica.Config // see Config
+	// Messages keeps every message in the trace.
+	Messages bool
+}
+
+// SimResult is what a run did.
+type SimResult struct {
+	Operations int // new batches, reads and linearizable reads
+	Acked      int // batches of acks=all that were acknowledged
+	Retries    int // batches sent again
+	Entries    int // committed, in all partitions
+	Faults     map[string]int
+	Steps      int
+	Hash       uint64 // of everything that happened
+	Violations []string
+	Trace      []string // its end
+	History    []Event  // what clients saw, for a check of its own
+}
+
+// Event is one operation as its client saw it. Times are steps of the
+// simulation; End 0 means the client never learned the outcome.
+type Event struct {
+	Partition  int
+	Client     int
+	Start, End int
+	Kind       EventKind
+	Value      int64      // Produced: the batch's number, unique in the partition
+	Offset     ids.Offset // Produced: where it begins. Fetched: from where. Told: the end
+	Records    int32      // Produced
+	Next       ids.Offset // Fetched: the offset after what was read
+	Values     []int64    // Fetched: the batches read
+}
+
+// EventKind is what a client asked for.
+type EventKind uint8
+
+// The kinds of Event.
+const (
+	Produced EventKind = iota // with acks=all, idempotent
+	Fetched
+	Told // the latest offset
+)
+
+// Sim is a cluster whose network, disks, clocks, clients and misfortunes are
+// chosen by one random source.
+type Sim struct {
+	cfg   SimConfig
+	rng   *rand.Rand
+	c     *Cluster
+	step  int
+	harsh int // faults in a thousand steps: some seeds have long good times
+	res   SimResult
+	later []repair // by due time
+
+	producers []*producer
+	readers   []*reader
+	latest    []*asked
+	numbers   []int64 // of the last batch per partition
+}
+
+// repair is the end of a fault.
+type repair struct {
+	due int
+	f   func()
+}
+
+// stepsMax bounds a run that makes no progress.
+const stepsMax = 400_000
+
+// Simulate plays one seed. The caller is in a bubble, with crypto/rand seeded.
+func Simulate(cfg SimConfig) *SimResult {
+	def(&cfg.Nodes, 3)
+	def(&cfg.Partitions, 4)
+	def(&cfg.Operations, 2000)
+	def(&cfg.Faults, 20)
+	s := &Sim{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x73696d))}
+	s.res.Faults = map[string]int{}
+	s.harsh = 2 + s.rng.IntN(7)
+	s.c = New(Config{
+		Nodes: cfg.Nodes, Partitions: cfg.Partitions, Replicas: cfg.Replicas, Seed: s.rng.Uint64() >> 8,
+		ByHand: true, SegmentBytes: cfg.SegmentBytes, TailBytes: cfg.TailBytes, Replica: cfg.Replica,
+	})
+	defer s.c.Close()
+	s.c.ShowMessages(cfg.Messages)
+	s.numbers = make([]int64, cfg.Partitions)
+	s.c.SetLinks(calm)
+	s.clients()
+	s.play()
+	s.finish()
+	s.res.Steps, s.res.Hash = s.step, s.c.Hash()
+	s.res.Violations, s.res.Trace = s.c.Violations(), s.c.Lines()
+	return &s.res
+}
+
+// clients are four producers of acks=all and one of acks=1 for each two
+// partitions, and readers that stay at one node each.
+func (s *Sim) clients() {
+	for i := range 2 * s.cfg.Partitions {
+		p := &producer{s: s, id: ids.ProducerID(1000 + i), part: i % s.cfg.Partitions, wait: replica.WaitCommit}
+		if i%4 == 3 {
+			p.wait = replica.WaitDurable
+		}
+		p.target = s.anyReplica(p.part)
+		s.producers = append(s.producers, p)
+	}
+	for p := range s.cfg.Partitions {
+		for _, n := range s.c.Replicas(p) {
+			s.readers = append(s.readers, &reader{n: n, p: p})
+		}
+	}
+}
+
+// play runs until there were enough operations and faults, or something that
+// must not happen did.
+func (s *Sim) play() {
+	for s.res.Operations < s.cfg.Operations || s.faults() < s.cfg.Faults {
+		if s.step++; s.step > stepsMax {
+			s.c.Violation("no progress: %d operations and %d faults after %d steps", s.res.Operations, s.faults(), s.step)
+		}
+		s.repair()
+		s.one()
+		if s.step%64 == 0 && len(s.c.Violations()) > 0 {
+			return
+		}
+	}
+}
+
+func (s *Sim) faults() (n int) {
+	for _, k := range s.res.Faults {
+		n += k
+	}
+	return n
+}
+
+// one is one stimulus.
+func (s *Sim) one() {
+	n := s.c.nodes[s.rng.IntN(s.cfg.Nodes)]
+	switch r := s.rng.IntN(1000); {
+	case r < 300:
+		s.c.Advance(time.Duration(s.rng.IntN(2000)) * time.Microsecond)
+	case r < 460:
+		if n.up {
+			n.Tick()
+		}
+	case r < 720:
+		if n.up && n.Waiting() > 0 && (!n.slow || s.rng.IntN(20) == 0) {
+			n.Pass()
+		}
+	case r < 1000-s.harsh:
+		s.operate()
+	default:
+		s.fault()
+	}
+}
+
+// operate lets one client do something.
+func (s *Sim) operate() {
+	switch r := s.rng.IntN(100); {
+	case r < 70:
+		s.producers[s.rng.IntN(len(s.producers))].act()
+	case r < 88:
+		if s.readers[s.rng.IntN(len(s.readers))].act(s) {
+			s.res.Operations++
+		}
+	default:
+		s.ask()
+	}
+}
+
+// after runs f some steps from now.
+func (s *Sim) after(steps int, f func()) {
+	s.later = append(s.later, repair{s.step + steps, f})
+}
+
+func (s *Sim) repair() {
+	for i := 0; i < len(s.later); {
+		if r := s.later[i]; r.due <= s.step {
+			s.later = append(s.later[:i], s.later[i+1:]...)
+			r.f()
+		} else {
+			i++
+		}
+	}
+}
+
+// anyReplica is one of the nodes that hold a partition.
+func (s *Sim) anyReplica(p int) *Node {
+	list := s.c.Replicas(p)
+	return list[s.rng.IntN(len(list))]
+}
+
+// finish repairs everything, lets every client come to an end, and checks what
+// can only be checked at rest.
+func (s *Sim) finish() {
+	if len(s.c.Violations()) > 0 {
+		return
+	}
+	s.later = nil
+	err := s.c.Rest(400, func() bool {
+		content := true
+		for _, p := range s.producers {
+			s.step++
+			content = p.drain() && content
+		}
+		return s.answered() && content
+	})
+	if err != nil {
+		s.c.Violation("%v", err)
+		return
+	}
+	s.verify()
+}
+
+// reader reads a partition from one node, at its own pace.
+type reader struct {
+	n    *Node
+	p    int
+	next ids.Offset
+	hw   ids.Offset
+	life int
+}
+
+// act reads on, or anywhere. It reports whether it asked.
+func (r *reader) act(s *Sim) bool {
+	if !r.n.up {
+		return false
+	}
+	from := r.next
+	if s.rng.IntN(3) == 0 {
+		from = ids.Offset(s.rng.Int64N(int64(r.next) + 20))
+	}
+	s.step++
+	next, hw, err := r.n.Read(r.p, from, 1+s.rng.IntN(8<<10))
+	if r.life == r.n.life && hw < r.hw {
+		s.c.Violation("node %d p%d: a reader saw high watermark %d after %d", r.n.id, r.p, hw, r.hw)
+	}
+	r.life, r.hw = r.n.life, hw
+	if err == nil && from == r.next {
+		r.next = next
+	}
+	if err == nil {
+		s.fetched(r, from, next)
+	}
+	return true
+}
+
+// fetched keeps a read for the history.
+func (s *Sim) fetched(r *reader, from, next ids.Offset) {
+	e := Event{Partition: r.p, Client: 100 + int(r.n.id), Start: s.step, End: s.step, Kind: Fetched, Offset: from, Next: next}
+	for o := from; o < next; {
+		place, entry, _ := s.c.logs[r.p].at(o)
+		if o == from {
+			e.Offset = place.base
+		}
+		e.Values = append(e.Values, number(entry.Data))
+		o = place.end
+	}
+	s.res.History = append(s.res.History, e)
+}
+
+// asked is a linearizable read under way.
+type asked struct {
+	*Latest
+	client, since int
+}
+
+// askedMax bounds the questions that are open at once.
+const askedMax = 12
+
+// ask begins a linearizable read at any node.
+func (s *Sim) ask() {
+	s.answered()
+	if len(s.latest) >= askedMax {
+		s.latest[0].Cancel()
+		return
+	}
+	p := s.rng.IntN(s.cfg.Partitions)
+	n := s.anyReplica(p)
+	if !n.up {
+		return
+	}
+	s.step++
+	r, err := n.Latest(p)
+	if err != nil {
+		s.c.Violation("ask node %d: %v", n.id, err)
+		return
+	}
+	s.res.Operations++
+	s.latest = append(s.latest, &asked{r, 200 + s.res.Operations, s.step})
+}
+
+// answered takes the answers that are there and says whether none is missing.
+func (s *Sim) answered() bool {
+	left := s.latest[:0]
+	for _, a := range s.latest {
+		switch {
+		case !a.Done():
+			left = append(left, a)
+		case a.Err == nil:
+			s.step++
+			s.res.History = append(s.res.History, Event{
+				Partition: a.p, Client: a.client, Start: a.since, End: s.step, Kind: Told, Offset: a.HW,
+			})
+		}
+	}
+	s.latest = left
+	return len(left) == 0
+}
+
+// verify looks at the cluster at rest: all replicas hold the same, every batch
+// that was acknowledged is there, once and in order, and can be read.
+func (s *Sim) verify() {
+	for p := range s.cfg.Partitions {
+		l := &s.c.logs[p]
+		s.res.Entries += len(l.entries)
+		for _, n := range s.c.Replicas(p) {
+			if m := n.parts[p]; m.sum != l.sums[len(l.sums)-1] {
+				s.c.Violation("node %d p%d: checksum %08x, the log's is %08x", n.id, p, m.sum, l.sums[len(l.sums)-1])
+			}
+			s.readAll(n, p)
+		}
+		s.sequences(p)
+	}
+	for _, p := range s.producers {
+		p.verify()
+	}
+}
+
+// readAll reads a whole partition; Read compares it with what is committed.
+func (s *Sim) readAll(n *Node, p int) {
+	end := s.c.logs[p].ends[len(s.c.logs[p].ends)-1]
+	for o := ids.Offset(0); o < end; {
+		next, _, err := n.Read(p, o, 1+s.rng.IntN(64<<10))
+		if err != nil || next == o {
+			s.c.Violation("node %d p%d: read %d of %d: %v", n.id, p, o, end, err)
+			return
+		}
+		o = next
+	}
+}
+
+// sequences checks that no idempotent batch is twice in the log or out of order,
+// and that none is missing between two of a producer with acks=all.
+func (s *Sim) sequences(p int) {
+	type seen struct {
+		epoch int16
+		next  int32
+	}
+	of := map[ids.ProducerID]seen{}
+	for _, place := range s.c.logs[p].batches {
+		_, in := header(s.c.logs[p].entries[place.index-1].Data)
+		was, known := of[in.ProducerID]
+		strict := s.producer(in.ProducerID).wait == replica.WaitCommit
+		switch {
+		case !known && strict && in.BaseSequence != 0, known && strict && in.BaseSequence != was.next,
+			known && in.ProducerEpoch < was.epoch,
+			known && in.ProducerEpoch == was.epoch && in.BaseSequence != was.next:
+			s.c.Violation("p%d offset %d: producer %d epoch %d sequence %d after epoch %d sequence %d (not including)",
+				p, place.base, in.ProducerID, in.ProducerEpoch, in.BaseSequence, was.epoch, was.next)
+		}
+		of[in.ProducerID] = seen{in.ProducerEpoch, in.BaseSequence + in.Records}
+	}
+}
+
+func (s *Sim) producer(id ids.ProducerID) *producer { return s.producers[id-1000] }
+
+// String is one line.
+func (r *SimResult) String() string {
+	return fmt.Sprintf("%d operations, %d batches acknowledged, %d sent again, %d entries, %d steps, faults %v, hash %016x",
+		r.Operations, r.Acked, r.Retries, r.Entries, r.Steps, r.Faults, r.Hash)
+}

@@ -1,0 +1,158 @@
+package enginetest
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"testing"
+	"testing/cryptotest"
+	"testing/synctest"
+	"time"
+
+	"dyno/engine/replica"
+)
+
+// play runs one seed in a bubble of its own.
+func play(t *testing.T, cfg SimConfig) (r *SimResult) {
+	cryptotest.SetGlobalRandom(t, cfg.Seed)
+	synctest.Test(t, func(*testing.T) { r = Simulate(cfg) })
+	return r
+}
+
+// must fails the test with the end of the trace.
+func must(t *testing.T, cfg SimConfig, r *SimResult) {
+	t.Helper()
+	if len(r.Violations) == 0 {
+		return
+	}
+	tail := r.Trace[max(0, len(r.Trace)-traceLines()):]
+	for _, line := range tail {
+		t.Log(line)
+	}
+	for _, v := range r.Violations {
+		t.Error(v)
+	}
+	t.Fatalf("replay with DYNO_SIM_SEED=%d go test ./engine/enginetest -run %s", cfg.Seed, t.Name())
+}
+
+func traceLines() int { return number0("DYNO_SIM_TRACE", 60) }
+
+func number0(name string, other int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return n
+	}
+	return other
+}
+
+// seeds are those to run: one that was asked for, as many as were asked for, or
+// a few.
+func seeds(few int) (list []uint64) {
+	if s, err := strconv.ParseUint(os.Getenv("DYNO_SIM_SEED"), 10, 64); err == nil {
+		return []uint64{s}
+	}
+	if testing.Short() {
+		few = 1
+	}
+	for i := range number0("DYNO_SIM_SEEDS", few) {
+		list = append(list, uint64(i))
+	}
+	return list
+}
+
+// TestSim plays random operations and faults and wants nothing that must not
+// happen. DYNO_SIM_SEED=n plays one seed, DYNO_SIM_SEEDS=n that many,
+// DYNO_SIM_TRACE=n shows so many lines of a failed one.
+func TestSim(t *testing.T) {
+	total, start := &SimResult{Faults: map[string]int{}}, time.Now()
+	list := seeds(6)
+	for _, seed := range list {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			cfg := SimConfig{Seed: seed, Messages: os.Getenv("DYNO_SIM_TRACE") != ""}
+			r := play(t, cfg)
+			must(t, cfg, r)
+			t.Log(r)
+			total.add(r)
+		})
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%d seeds in %v: %d operations, %d acknowledged, %d sent again, %d entries, %d faults",
+		len(list), time.Since(start).Round(time.Millisecond), total.Operations, total.Acked, total.Retries, total.Entries, total.faults())
+	for _, kind := range FaultKinds() {
+		t.Logf("  %-22s %d", kind, total.Faults[kind])
+		if len(list) >= 5 && total.Faults[kind] == 0 {
+			t.Errorf("no seed had a %s", kind)
+		}
+	}
+}
+
+// variants are other shapes of a cluster, and one in which everything is narrow:
+// queues, messages and memory.
+var variants = map[string]SimConfig{
+	"one node":                 {Nodes: 1, Partitions: 2},
+	"five nodes":               {Nodes: 5, Replicas: 3},
+	"five replicas":            {Nodes: 5, Replicas: 5, Partitions: 2},
+	"segments of 64 KiB":       {SegmentBytes: 64 << 10, TailBytes: 2 << 10},
+	"narrow queues":            {TailBytes: 2 << 10, Replica: narrow},
+	"one partition, many hurt": {Partitions: 1, Faults: 40},
+}
+
+var narrow = replica.Config{
+	MessageBytesMax: 600, InflightBytesMax: 2000, InflightMessagesMax: 4, UncommittedBytesMax: 2000, QueueBytesMax: 1500, ApplyBytesMax: 800,
+}
+
+// TestSimVariants plays the same on other clusters. DYNO_SIM_SEEDS and
+// DYNO_SIM_SEED count for it as well.
+func TestSimVariants(t *testing.T) {
+	for name, cfg := range variants {
+		t.Run(name, func(t *testing.T) {
+			for _, seed := range seeds(1) {
+				t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+					cfg.Seed, cfg.Messages = seed, os.Getenv("DYNO_SIM_TRACE") != ""
+					r := play(t, cfg)
+					must(t, cfg, r)
+					t.Log(r)
+				})
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
+
+func (r *SimResult) add(o *SimResult) {
+	r.Operations += o.Operations
+	r.Acked += o.Acked
+	r.Retries += o.Retries
+	r.Entries += o.Entries
+	for k, n := range o.Faults {
+		r.Faults[k] += n
+	}
+}
+
+func (r *SimResult) faults() (n int) {
+	for _, k := range r.Faults {
+		n += k
+	}
+	return n
+}
+
+// TestSimReplays: a seed is a run, to the last message.
+func TestSimReplays(t *testing.T) {
+	for _, seed := range []uint64{3, 11} {
+		var hashes []uint64
+		for i := range 2 {
+			t.Run(fmt.Sprint("seed ", seed, " run ", i), func(t *testing.T) {
+				cfg := SimConfig{Seed: seed, Operations: 1000}
+				r := play(t, cfg)
+				must(t, cfg, r)
+				hashes = append(hashes, r.Hash)
+			})
+		}
+		if len(hashes) != 2 || hashes[0] != hashes[1] {
+			t.Errorf("seed %d gave hashes %x", seed, hashes)
+		}
+	}
+}
