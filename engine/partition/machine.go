@@ -2,6 +2,7 @@ package partition
 
 import (
 	"fmt"
+	"maps"
 
 	"dyno/engine/ids"
 	"dyno/engine/replica"
@@ -124,6 +125,10 @@ func (p *Partition) Follow() {
 
 // rollback drops all that is stamped and not applied.
 func (p *Partition) rollback() {
+	if forced().has(mutKeepProducers) {
+		kept := maps.Clone(p.pending.last)
+		defer func() { p.pending.last = kept }()
+	}
 	for p.pending.len() > 0 {
 		s := p.pending.popFront()
 		p.pending.answer(&s, replica.ErrNotLeader)

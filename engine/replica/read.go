@@ -81,7 +81,9 @@ func (r *Replica) askReads() {
 		return
 	}
 	rd := &r.reads
-	rd.seq++
+	if rd.seq++; forced().has(mutReuseRead) {
+		rd.seq = 1
+	}
 	rd.attempts = append(rd.attempts, readAttempt{seq: rd.seq, waiters: rd.waiting})
 	rd.waiting = nil
 	r.stats.Reads++

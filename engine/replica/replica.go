@@ -273,6 +273,10 @@ func (r *Replica) observe() {
 	}
 	if role.State == Leader && (was.State != Leader || role.Term != was.Term) {
 		r.uncommitted = 0
+		if forced().has(mutEarlyLead) {
+			r.led = role.Term
+			r.sm.Lead(r.led)
+		}
 	}
 	if !r.mayLead() {
 		r.failQueue(r.notLeader())
@@ -296,7 +300,9 @@ func (r *Replica) stepDown() {
 	}
 	err := r.notLeader()
 	r.durable.failAll(err)
-	r.committed.failAll(err)
+	if !forced().has(mutIndexOnly) {
+		r.committed.failAll(err)
+	}
 }
 
 func (r *Replica) notLeader() error { return &NotLeaderError{Leader: r.role.Leader} }

@@ -140,9 +140,13 @@ func (r *Replica) flush(out *Output) {
 		return
 	}
 	r.saved = r.newest
+	vote := r.newest.Vote
+	if forced().has(mutNoVote) {
+		vote = 0
+	}
 	out.Records = append(out.Records, wal.Record{
 		Stream: uint64(r.cfg.Group), Kind: wal.KindState,
-		Term: r.newest.Term, Vote: r.newest.Vote, Index: r.newest.Commit,
+		Term: r.newest.Term, Vote: vote, Index: r.newest.Commit,
 	})
 }
 
@@ -159,6 +163,9 @@ func (r *Replica) Stored(s *Stored, out *Output) {
 	r.observe()
 	if s.last != 0 && r.role.State == Leader && s.term == r.role.Term {
 		r.durable.answerTo(s.last)
+		if forced().has(mutEarlyAck) {
+			r.committed.answerTo(s.last)
+		}
 	}
 	for i := range s.responses {
 		m := &s.responses[i]

@@ -1,0 +1,11 @@
+package partition
+
+// mutant names guarantees that are switched off, to show that the simulation in
+// engine/enginetest notices. Nothing outside tests can set one: see mutants_on.go.
+type mutant uint32
+
+const (
+	mutKeepProducers mutant = 1 << iota // what producers had stamped is remembered after it was rolled back
+)
+
+func (m mutant) has(x mutant) bool { return m&x != 0 }

@@ -1,0 +1,26 @@
+//go:build mutants
+
+package partition
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+var forcedMutant atomic.Uint32
+
+var mutantNames = map[string]mutant{"keep-producers": mutKeepProducers}
+
+func forced() mutant { return mutant(forcedMutant.Load()) }
+
+// SetMutant breaks every partition of the process in the named way:
+// "keep-producers"; "" mends them. It exists in builds with the tag mutants alone,
+// for simulations that must turn red.
+func SetMutant(name string) error {
+	m, ok := mutantNames[name]
+	if !ok && name != "" {
+		return fmt.Errorf("partition: no mutant is called %q", name)
+	}
+	forcedMutant.Store(uint32(m))
+	return nil
+}

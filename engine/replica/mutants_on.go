@@ -1,0 +1,32 @@
+//go:build mutants
+
+package replica
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+var forcedMutant atomic.Uint32
+
+var mutantNames = map[string]mutant{
+	"early-ack":  mutEarlyAck,
+	"no-vote":    mutNoVote,
+	"index-only": mutIndexOnly,
+	"reuse-read": mutReuseRead,
+	"early-lead": mutEarlyLead,
+}
+
+func forced() mutant { return mutant(forcedMutant.Load()) }
+
+// SetMutant breaks every replica of the process in the named way: "early-ack",
+// "no-vote", "index-only", "reuse-read", "early-lead"; "" mends them. It exists in
+// builds with the tag mutants alone, for simulations that must turn red.
+func SetMutant(name string) error {
+	m, ok := mutantNames[name]
+	if !ok && name != "" {
+		return fmt.Errorf("replica: no mutant is called %q", name)
+	}
+	forcedMutant.Store(uint32(m))
+	return nil
+}
