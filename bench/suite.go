@@ -56,10 +56,8 @@ func (c *SuiteConfig) validate() error {
 	switch {
 	case len(c.Dyno) == 0:
 		return fmt.Errorf("%w: no dyno program to measure", ErrUsage)
-	case c.Nodes < 1:
-		return fmt.Errorf("%w: %d nodes: want 1", ErrUsage, c.Nodes)
-	case c.Nodes > 1:
-		return fmt.Errorf("%w: %d nodes: a cluster of this version has one node", ErrUsage, c.Nodes)
+	case c.Nodes < 1 || c.Nodes > portStep:
+		return fmt.Errorf("%w: %d nodes: want 1 to %d", ErrUsage, c.Nodes, portStep)
 	case c.Repetitions < 1 || c.Repetitions > 100:
 		return fmt.Errorf("%w: %d repetitions: want 1 to 100", ErrUsage, c.Repetitions)
 	case c.Window < windowMin:
@@ -183,7 +181,7 @@ func (s *suite) load(ctx context.Context, w *watch, st step, rate float64, files
 	defer w.giveUp()
 	w.ctx = ctx
 	spec := loadSpec{
-		Brokers: []string{w.cluster.Bootstrap}, Topic: "bench", Partitions: s.cfg.Partitions, RF: s.cfg.rf(), Acks: s.cfg.Acks,
+		Brokers: strings.Split(w.cluster.Bootstrap, ","), Topic: "bench", Partitions: s.cfg.Partitions, RF: s.cfg.rf(), Acks: s.cfg.Acks,
 		SizeBytes: s.cfg.RecordBytes, Rate: rate, Producers: s.cfg.Producers,
 		Warmup: s.cfg.Warmup, Window: s.cfg.Window, Seed: st.seed, Out: files,
 	}

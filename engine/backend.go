@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -38,17 +37,6 @@ func splitAddr(addr string) (host string, port int32) {
 	return host, int32(n)
 }
 
-// controller is the node that leads the metadata group, 0 if unknown.
-func (b backend) controller() ids.NodeID {
-	leader := b.metaGroup.Status().Leader
-	for _, r := range b.meta.Image().Cluster.Replicas {
-		if r.ID == leader {
-			return r.Node
-		}
-	}
-	return 0
-}
-
 // Topics implements kafka.Backend.
 func (b backend) Topics() []kafka.Topic {
 	list := b.meta.Image().Topics()
@@ -77,23 +65,29 @@ func (b backend) TopicByID(id ids.TopicID) (kafka.Topic, bool) {
 	return b.view(t), true
 }
 
-// view tells of a topic what Metadata answers. Leaders are those that the
-// replicas of this node know of.
+// view tells of a topic what Metadata answers. Who leads is what the replica of
+// this node knows, or what the metadata says, whichever is of the later term; who
+// is in sync is the metadata's word. A replica whose node is not registered, or
+// fenced, is offline.
 func (b backend) view(t *metadata.Topic) kafka.Topic {
+	img := b.meta.Image()
 	out := kafka.Topic{Name: t.Name, ID: t.ID, Partitions: make([]kafka.PartitionView, len(t.Partitions))}
 	for i := range t.Partitions {
-		v := &out.Partitions[i]
-		for _, r := range t.Partitions[i].Replicas {
+		v, p := &out.Partitions[i], &t.Partitions[i]
+		for _, r := range p.Replicas {
 			v.Replicas = append(v.Replicas, r.Node)
+			if br, ok := img.Broker(r.Node); !ok || br.Fenced {
+				v.Offline = append(v.Offline, r.Node)
+			}
 		}
-		h := b.directory.ByID(t.ID, ids.Partition(i))
-		if h == nil {
-			v.Offline = v.Replicas
-			continue
+		v.Leader, v.Epoch, v.ISR = p.Leader, p.Term.Epoch(), p.ISR
+		if h := b.directory.ByID(t.ID, ids.Partition(i)); h != nil {
+			if leader, epoch := h.Leader(); epoch >= v.Epoch {
+				v.Leader, v.Epoch = leader, epoch
+			}
 		}
-		v.Leader, v.Epoch = h.Leader()
-		if v.Leader != 0 {
-			v.ISR = v.Replicas
+		if len(v.ISR) == 0 && v.Leader != 0 {
+			v.ISR = v.Replicas // nobody has looked yet
 		}
 	}
 	return out
@@ -157,27 +151,6 @@ const producerBlock = 1000
 type producerIDs struct {
 	turn      chan struct{} // capacity 1; held while the fields below are used
 	next, end ids.ProducerID
-}
-
-// change proposes one metadata record and waits until it is applied here.
-func (n *Node) change(ctx context.Context, r metadata.Record) (metadata.Result, error) {
-	var id metadata.RequestID
-	if _, err := rand.Read(id[:]); err != nil {
-		return metadata.Result{}, fmt.Errorf("draw a request id: %w", err)
-	}
-	p, err := n.meta.Prepare(id, n.cfg.Now().UnixMilli(), r)
-	if err != nil {
-		return metadata.Result{}, mapMeta(err)
-	}
-	p.Reserve = reserved(r)
-	if err := n.metaGroup.Propose(&p.Proposal); err != nil {
-		return metadata.Result{}, mapMeta(err)
-	}
-	res, err := p.Wait(ctx)
-	if err != nil && ctx.Err() != nil {
-		err = fmt.Errorf("%w: %w", replica.ErrTimeout, err)
-	}
-	return res, mapMeta(err)
 }
 
 // reserved says which records a full log takes into its reserve: those that make

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"dyno/engine/events"
 	"dyno/engine/ids"
 	"dyno/engine/metadata"
+	"dyno/engine/transport"
 	"dyno/wal/vfs"
 )
 
@@ -23,8 +25,13 @@ type Config struct {
 	NodeID    ids.NodeID
 	ClusterID string
 
+	// Peers are all nodes of the cluster, this one among them, as they are when
+	// the cluster is made; later the metadata knows better. Empty: the node is
+	// a cluster of its own.
+	Peers []Peer
+
 	// Listen addresses, host:port; port 0 picks a free one. RaftAddr is for
-	// peers and stays unused while the cluster has one node.
+	// peers and stays unused where there are none.
 	KafkaAddr string // 127.0.0.1:9092
 	RaftAddr  string // 127.0.0.1:9192
 	AdminAddr string // 127.0.0.1:9292
@@ -32,6 +39,13 @@ type Config struct {
 	// that KafkaAddr was bound to.
 	AdvertisedKafka string
 	Rack            string
+	// PeerTLS, where set, is how peers prove who they are to each other: the
+	// configuration of both ends.
+	PeerTLS *tls.Config
+	// PeerListener takes the place of RaftAddr, Transport that of the network
+	// under Raft: for tests. They pass to the node.
+	PeerListener net.Listener
+	Transport    transport.Transport
 
 	WAL    WALConfig
 	Limits Limits
@@ -132,6 +146,9 @@ func (c *Config) validate() error {
 			return fmt.Errorf("%w: %s address %q: want host:port", ErrConfig, a.name, a.addr)
 		}
 	}
+	if err := checkPeers(c.Peers); err != nil {
+		return err
+	}
 	if strings.ContainsAny(c.ClusterID, " \t\n/") {
 		return fmt.Errorf("%w: cluster id %q: no spaces or slashes", ErrConfig, c.ClusterID)
 	}
@@ -156,6 +173,24 @@ func (c *Config) validate() error {
 	for _, k := range []string{"broker.id", "broker.rack"} {
 		if _, ok := c.Broker[k]; ok {
 			return fmt.Errorf("%w: %s cannot be set as a broker config: it follows from the node's id and rack", ErrConfig, k)
+		}
+	}
+	return nil
+}
+
+// checkPeers refuses a list of nodes that names one twice or no address.
+func checkPeers(list []Peer) error {
+	for i, p := range list {
+		if p.Node <= 0 {
+			return fmt.Errorf("%w: peer with node id %d", ErrConfig, p.Node)
+		}
+		if _, _, err := net.SplitHostPort(p.Raft); err != nil {
+			return fmt.Errorf("%w: peer %d at %q: want host:port", ErrConfig, p.Node, p.Raft)
+		}
+		for _, o := range list[:i] {
+			if o.Node == p.Node || o.Raft == p.Raft {
+				return fmt.Errorf("%w: peers %d and %d are the same node or at the same address", ErrConfig, o.Node, p.Node)
+			}
 		}
 	}
 	return nil

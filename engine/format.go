@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +30,9 @@ type Meta struct {
 	Format    int        `json:"format"`
 	ClusterID string     `json:"cluster_id"`
 	NodeID    ids.NodeID `json:"node_id"`
+	// Directory is drawn by Format: a node that comes back with another one has
+	// lost what it voted and held.
+	Directory string `json:"directory"`
 }
 
 // Format makes dir the data directory of one node of one cluster. It refuses a
@@ -67,11 +72,19 @@ func Format(disk vfs.FS, dir, clusterID string, node ids.NodeID) error {
 	if err := log.Close(); err != nil {
 		return fmt.Errorf("format %s: %w", dir, err)
 	}
-	b, err := json.MarshalIndent(Meta{Format: formatVersion, ClusterID: clusterID, NodeID: node}, "", "  ")
+	m := Meta{Format: formatVersion, ClusterID: clusterID, NodeID: node, Directory: newDirectoryID()}
+	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return fmt.Errorf("format %s: %w", dir, err)
 	}
 	return writeFile(disk, dir, metaName, append(b, '\n'))
+}
+
+// newDirectoryID draws the id of a data directory.
+func newDirectoryID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
+	return hex.EncodeToString(b[:])
 }
 
 // mkdirDurable makes dir and the parents it lacks, and makes all their names
@@ -113,7 +126,7 @@ func readMeta(disk vfs.FS, dir string) (Meta, error) {
 	if m.Format > formatVersion {
 		return m, fmt.Errorf("%w: %s has format %d, this dyno knows %d; start the newer dyno", ErrNewer, dir, m.Format, formatVersion)
 	}
-	if m.Format < 1 || m.ClusterID == "" || m.NodeID <= 0 {
+	if m.Format < 1 || m.ClusterID == "" || m.NodeID <= 0 || m.Directory == "" {
 		return m, fmt.Errorf("%w: %s in %s names no cluster and node", ErrForeign, metaName, dir)
 	}
 	return m, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -26,10 +27,11 @@ type hosted struct {
 	group   *multiraft.Group
 	files   *store.Log
 	members map[ids.ReplicaID]ids.NodeID
-	alone   bool        // needs no peer and has replayed its log; owner: hosts' goroutine
-	moving  sync.Mutex  // held while files are written: by the mover or by retention
-	gone    atomic.Bool // set before anything it holds is deleted
-	ended   bool        // its group is removed, its files may not be yet; owner: hosts' goroutine
+	synced  atomic.Pointer[[]ids.NodeID] // in sync as this node saw it when it last led; nil before
+	alone   bool                         // needs no peer and has replayed its log; owner: hosts' goroutine
+	moving  sync.Mutex                   // held while files are written: by the mover or by retention
+	gone    atomic.Bool                  // set before anything it holds is deleted
+	ended   bool                         // its group is removed, its files may not be yet; owner: hosts' goroutine
 }
 
 var _ kafka.Partition = (*hosted)(nil)
@@ -47,9 +49,21 @@ func (h *hosted) Append(a *partition.Append) error {
 	return err
 }
 
-// inSync is how many replicas hold what the leader holds. A partition of a
-// cluster of one node has one replica, the leader.
-func (h *hosted) inSync() int { return len(h.members) }
+// inSync is how many replicas are in sync, as their leader knows. A leader that
+// has not looked since its election takes it that all are: it was elected by a
+// majority, and finds out soon.
+func (h *hosted) inSync() int {
+	if p := h.synced.Load(); p != nil {
+		return len(*p)
+	}
+	return len(h.members)
+}
+
+func (h *hosted) setInSync(nodes []ids.NodeID) {
+	if p := h.synced.Load(); p == nil || !slices.Equal(*p, nodes) {
+		h.synced.Store(&nodes)
+	}
+}
 
 // Read implements kafka.Partition.
 func (h *hosted) Read(args partition.ReadArgs) (partition.ReadResult, error) {

@@ -29,6 +29,9 @@ type hosts struct {
 	done chan struct{} // closed by run
 	once sync.Once
 
+	// owner: start, then run
+	fresh []fresh // made with their topic: this node is to lead them first
+
 	mu      sync.Mutex // guards what follows
 	byGroup map[ids.GroupID]*hosted
 	settled ids.LogIndex  // image up to which the node is in line
@@ -94,10 +97,19 @@ func (h *hosts) run() {
 	retry := time.NewTimer(hostRetry)
 	defer retry.Stop()
 	retry.Stop() // start's round left no error
+	urge := time.NewTicker(freshEvery)
+	defer urge.Stop()
 	for {
+		if h.fresh = h.campaign(h.fresh); len(h.fresh) > 0 {
+			urge.Reset(freshEvery)
+		} else {
+			urge.Stop()
+		}
 		select {
 		case <-h.wake:
 		case <-retry.C:
+		case <-urge.C:
+			continue
 		case <-h.stop:
 			return
 		}
@@ -107,6 +119,33 @@ func (h *hosts) run() {
 			retry.Reset(hostRetry)
 		}
 	}
+}
+
+// fresh is a partition that was made with its topic, whose first replica is
+// here: it asks for votes at once, and again while the other replicas are not
+// open yet, so that a new topic does not wait for an election timeout and leaders
+// lie where the metadata wants them.
+type fresh struct {
+	*hosted
+	left int // times it asks
+}
+
+const (
+	freshEvery = 25 * time.Millisecond
+	freshTries = 40 // for a second
+)
+
+// campaign asks for votes and gives those that should ask again.
+func (h *hosts) campaign(list []fresh) []fresh {
+	var again []fresh
+	for _, f := range list {
+		if f.left == 0 || f.gone.Load() || f.group.Status().Leader != 0 {
+			continue
+		}
+		f.group.Campaign()
+		again = append(again, fresh{f.hosted, f.left - 1})
+	}
+	return again
 }
 
 // settle waits until the node is in line with the image at index, and gives
@@ -245,17 +284,26 @@ func (h *hosts) host(t *metadata.Topic, p ids.Partition, id ids.ReplicaID, setti
 	if err != nil {
 		return errors.Join(err, files.Close())
 	}
+	if at, _ := files.End(); at > 0 {
+		term, err := files.Term(at)
+		if err == nil {
+			err = n.realign(t.Partitions[p].Group, at, term)
+		}
+		if err != nil {
+			return errors.Join(err, files.Close())
+		}
+	}
 	part, err := partition.New(partition.Config{Settings: settings, Cold: files, State: state})
 	if err != nil {
 		return errors.Join(err, files.Close())
 	}
 	out := &hosted{Partition: part, name: t.Name, topic: t.ID, part: p, files: files, members: map[ids.ReplicaID]ids.NodeID{}}
-	spec := multiraft.Spec{Group: t.Partitions[p].Group, Replica: id, Cold: coldLog{files, t.Partitions[p].Group}}
+	spec := multiraft.Spec{Group: t.Partitions[p].Group, Replica: id, Cold: coldLog{files, t.Partitions[p].Group}, Snapshots: partSnapshots{out}}
 	for _, r := range t.Partitions[p].Replicas {
 		spec.Members = append(spec.Members, multiraft.Member{Replica: r.ID, Node: r.Node})
 		out.members[r.ID] = r.Node
 	}
-	if out.group, err = n.raft.Open(spec, part); err != nil {
+	if out.group, err = n.raft.Open(spec, partMachine{out}); err != nil {
 		return errors.Join(err, files.Close())
 	}
 	part.Attach(out.group)
@@ -263,6 +311,9 @@ func (h *hosts) host(t *metadata.Topic, p ids.Partition, id ids.ReplicaID, setti
 	h.byGroup[spec.Group] = out
 	h.mu.Unlock()
 	n.directory.Put(t.ID, t.Name, p, out)
+	if s := out.group.Status(); len(spec.Members) > 1 && spec.Members[0].Replica == id && s.Last == 0 && s.Term == 0 {
+		h.fresh = append(h.fresh, fresh{out, freshTries})
+	}
 	return nil
 }
 

@@ -2,12 +2,14 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 
 	"dyno/engine/ids"
+	"dyno/engine/replica"
 )
 
 // imageName is the snapshot of the metadata that took the place of the log's
@@ -20,30 +22,32 @@ func (n *Node) restoreImage() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	var f imageFile
+	if err == nil {
+		err = json.Unmarshal(b, &f)
+	}
 	if err != nil {
 		return fmt.Errorf("read the metadata snapshot: %w", err)
 	}
-	if err := n.meta.Restore(b); err != nil {
+	if err := n.meta.Restore(f.Image); err != nil {
 		return fmt.Errorf("restore the metadata snapshot: %w", err)
 	}
-	return nil
+	return n.realign(ids.MetadataGroup, n.meta.Applied(), f.Term)
 }
 
 // saveImage writes a snapshot of the metadata and cuts the entries it covers
 // from the log. The snapshot is durable before the log is cut.
 func (n *Node) saveImage(ctx context.Context) error {
-	var b []byte
-	var at ids.LogIndex
+	var s replica.Snapshot
 	var err error
-	call := func() { b, err = n.meta.Snapshot(); at = n.meta.Applied() }
-	if cerr := n.metaGroup.Call(ctx, call); cerr != nil {
+	if cerr := n.metaGroup.Call(ctx, func() { s, err = metaSnapshots{n}.Take() }); cerr != nil {
 		return fmt.Errorf("snapshot the metadata: %w", cerr)
 	}
 	if err != nil {
 		return fmt.Errorf("snapshot the metadata: %w", err)
 	}
-	if err := writeFile(n.cfg.FS, path.Join(n.cfg.DataDir, imageDir), imageName, b); err != nil {
+	if err := n.writeImage(s); err != nil {
 		return err
 	}
-	return n.metaGroup.Compact(at + 1)
+	return n.metaGroup.Compact(s.Index + 1)
 }

@@ -32,11 +32,15 @@ type Node struct {
 	raft      *multiraft.Manager
 	meta      *metadata.State
 	metaGroup *multiraft.Group
+	metaRead  atomic.Bool // meta shows what the directory holds
+	metaOpen  atomic.Bool // metaGroup is set; both are for the RPC, which runs before
+	peers     *peers      // nil without other nodes
 	directory *multiraft.Directory[hosted]
 	files     *store.Cache // open files of all partitions
 	hosts     *hosts
 	mover     *mover
 	retention *retention
+	isr       *isr
 	front     *kafka.Server
 	listener  net.Listener // for Kafka clients
 	admin     *adminServer
@@ -77,7 +81,9 @@ func Open(c Config) (*Node, error) {
 		files:     store.NewCache(0),
 		producers: producerIDs{turn: make(chan struct{}, 1)},
 	}
-	steps := []func() error{n.openLog, n.openRaft, n.openMetadata, n.bind, n.register, n.openHosts, n.serve}
+	n.hosts, n.isr = newHosts(n), newISR(n)
+	n.meta = metadata.New(metadata.Config{OnChange: func(*metadata.Image, []metadata.Change) { n.hosts.changed() }})
+	steps := []func() error{n.openLog, n.openPeers, n.openRaft, n.openMetadata, n.bind, n.register, n.openHosts, n.serve}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, n.unwind())
@@ -147,6 +153,7 @@ const entryBytesMax = 32 << 20
 func (n *Node) openRaft() error {
 	m, err := multiraft.New(multiraft.Config{
 		Node: n.identity.NodeID, Log: n.log, Listener: n.notices, TailBytes: n.cfg.WAL.TailBytes,
+		Transport: n.transport(),
 		// An entry that no segment can hold would end the log.
 		EntryBytesMax: int(min(entryBytesMax, n.log.RecordBytesMax())),
 		NowMS:         func() int64 { return n.cfg.Now().UnixMilli() },
@@ -185,27 +192,6 @@ func (n *Node) fail(err error) {
 	}
 }
 
-// metaReplica is the id of the metadata group's replica on a node.
-func metaReplica(node ids.NodeID) ids.ReplicaID { return ids.ReplicaID(node) }
-
-func (n *Node) openMetadata() error {
-	n.hosts = newHosts(n)
-	n.meta = metadata.New(metadata.Config{OnChange: func(*metadata.Image, []metadata.Change) { n.hosts.changed() }})
-	if err := n.restoreImage(); err != nil {
-		return err
-	}
-	self := metaReplica(n.identity.NodeID)
-	g, err := n.raft.Open(multiraft.Spec{
-		Group: ids.MetadataGroup, Replica: self,
-		Members: []multiraft.Member{{Replica: self, Node: n.identity.NodeID}},
-	}, n.meta)
-	if err != nil {
-		return fmt.Errorf("open the metadata group: %w", err)
-	}
-	n.metaGroup = g
-	return nil
-}
-
 // bind takes the Kafka listener's address, so that it can be registered; serve
 // begins to accept.
 func (n *Node) bind() error {
@@ -231,19 +217,37 @@ func (n *Node) bind() error {
 func (n *Node) register() error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
-	self := metadata.Replica{Node: n.identity.NodeID, ID: metaReplica(n.identity.NodeID)}
-	first := &metadata.ClusterCreated{ClusterID: n.identity.ClusterID, Format: formatVersion, Replicas: []metadata.Replica{self}}
+	first := &metadata.ClusterCreated{ClusterID: n.identity.ClusterID, Format: formatVersion, Replicas: n.metaMembers()}
 	if _, err := n.change(ctx, first); err != nil {
 		return fmt.Errorf("enter cluster %q: %w", n.identity.ClusterID, err)
 	}
-	_, err := n.change(ctx, &metadata.RegisterBroker{
-		Node: n.identity.NodeID, Kafka: n.cfg.AdvertisedKafka, Raft: n.cfg.RaftAddr, Admin: n.cfg.AdminAddr,
-		Rack: n.cfg.Rack, Incarnation: uint64(n.cfg.Now().UnixNano()),
-	})
-	if err != nil {
+	if err := n.registerSelf(ctx); err != nil {
 		return fmt.Errorf("register node %d: %w", n.identity.NodeID, err)
 	}
 	return nil
+}
+
+// registerSelf says in the metadata that this node is up, and where.
+func (n *Node) registerSelf(ctx context.Context) error {
+	_, err := n.change(ctx, &metadata.RegisterBroker{
+		Node: n.identity.NodeID, Kafka: n.cfg.AdvertisedKafka, Raft: n.raftAddr(), Admin: n.cfg.AdminAddr,
+		Rack: n.cfg.Rack, Incarnation: uint64(n.cfg.Now().UnixNano()), Directory: n.identity.Directory,
+	})
+	if errors.Is(err, metadata.ErrOtherDirectory) {
+		return fmt.Errorf("%w: %w", ErrWiped, err)
+	}
+	return err
+}
+
+// raftAddr is where this node tells the others to reach it: what the
+// configuration of all of them says, else where it listens.
+func (n *Node) raftAddr() string {
+	for _, p := range n.cfg.Peers {
+		if p.Node == n.identity.NodeID {
+			return p.Raft
+		}
+	}
+	return n.cfg.RaftAddr
 }
 
 func (n *Node) openHosts() error {
@@ -251,6 +255,10 @@ func (n *Node) openHosts() error {
 		return err
 	}
 	n.onClose(n.hosts.Close)
+	if n.transport() != nil {
+		n.isr.start()
+		n.onClose(n.isr.Close)
+	}
 	n.retention = startRetention(n)
 	n.onClose(n.retention.Close)
 	n.mover = startMover(n)

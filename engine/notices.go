@@ -18,6 +18,9 @@ func (l logEvents) Event(e events.Event) {
 	switch e := e.(type) {
 	case events.ReplicaDamaged:
 		log.Error("replica damaged", "group", e.Group, "replica", e.Replica, "err", e.Err)
+	case events.BecameLeader:
+		l.node.isr.led()
+		log.Debug("leads", "group", e.Group, "term", e.Term)
 	case events.LogFailed:
 		log.Error("log failed", "err", e.Err)
 	case events.DiskFull:

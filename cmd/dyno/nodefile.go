@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -23,9 +25,49 @@ type nodeFile struct {
 	Raft            string            `yaml:"raft,omitempty"`
 	Admin           string            `yaml:"admin,omitempty"`
 	Rack            string            `yaml:"rack,omitempty"`
+	Peers           []peerFile        `yaml:"peers,omitempty"` // all nodes, this one among them
+	PeerTLS         tlsFile           `yaml:"peer_tls,omitempty"`
 	WAL             walFile           `yaml:"wal,omitempty"`
 	Limits          limitsFile        `yaml:"limits,omitempty"`
 	Broker          map[string]string `yaml:"broker,omitempty"` // Kafka broker configs by name
+}
+
+// peerFile is one node of the cluster.
+type peerFile struct {
+	Node int32  `yaml:"node"`
+	Raft string `yaml:"raft"` // host:port
+}
+
+// tlsFile names the PEM files with which nodes prove to each other who they are:
+// all three, or none for plain connections.
+type tlsFile struct {
+	CA   string `yaml:"ca,omitempty"`
+	Cert string `yaml:"cert,omitempty"`
+	Key  string `yaml:"key,omitempty"`
+}
+
+// config loads the files. Both ends of a connection want a certificate of the
+// authority from the other; names are not compared, for nodes are known by id.
+func (t *tlsFile) config() (*tls.Config, error) {
+	if *t == (tlsFile{}) {
+		return nil, nil
+	}
+	if t.CA == "" || t.Cert == "" || t.Key == "" {
+		return nil, usageError("peer_tls needs ca, cert and key")
+	}
+	ca, err := os.ReadFile(t.CA)
+	if err != nil {
+		return nil, usageError("peer_tls: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(ca) {
+		return nil, usageError("peer_tls: no certificate in %s", t.CA)
+	}
+	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, usageError("peer_tls: %w", err)
+	}
+	return engine.MutualTLS(pair, pool), nil
 }
 
 type walFile struct {
@@ -81,8 +123,17 @@ func (f *nodeFile) write(name string) error {
 	return os.Rename(name+".tmp", name)
 }
 
-func (f *nodeFile) config() engine.Config {
+func (f *nodeFile) config() (engine.Config, error) {
+	secure, err := f.PeerTLS.config()
+	if err != nil {
+		return engine.Config{}, err
+	}
+	var peers []engine.Peer
+	for _, p := range f.Peers {
+		peers = append(peers, engine.Peer{Node: ids.NodeID(p.Node), Raft: p.Raft})
+	}
 	return engine.Config{
+		Peers: peers, PeerTLS: secure,
 		DataDir: f.Data, NodeID: ids.NodeID(f.NodeID), ClusterID: f.ClusterID,
 		KafkaAddr: f.Kafka, RaftAddr: f.Raft, AdminAddr: f.Admin, AdvertisedKafka: f.AdvertisedKafka, Rack: f.Rack,
 		WAL: engine.WALConfig{
@@ -94,5 +145,5 @@ func (f *nodeFile) config() engine.Config {
 			RetentionEvery: f.Limits.RetentionEvery,
 		},
 		Broker: f.Broker,
-	}
+	}, nil
 }

@@ -27,17 +27,22 @@ func newServeCommand() *cobra.Command {
 		Short: "Run one broker until SIGINT or SIGTERM",
 		Long: `Run one broker on a formatted data directory until SIGINT or SIGTERM.
 Flags override the configuration file. Its keys: node_id, cluster_id, data, kafka, advertised_kafka, raft, admin, rack,
+peers: [{node, raft}], all nodes of the cluster as it is made; peer_tls: {ca, cert, key}, PEM files for mutual TLS between nodes;
 wal: {segment_bytes, budget_bytes, spare_segments, tail_bytes},
 limits: {request_bytes_max, connections_max, retention_every}, broker: {Kafka broker configs by name}.
 Exit codes: 0 stopped by a signal, 64 usage or configuration, 69 could not run.`,
-		Example: "  dyno serve --config node.yaml\n  dyno serve --data ./data --kafka 127.0.0.1:9092 --admin 127.0.0.1:9292",
-		Args:    noArgs,
+		Example: "  dyno serve --config node.yaml\n  dyno serve --data ./data --kafka 127.0.0.1:9092 --admin 127.0.0.1:9292\n" +
+			"  dyno serve --data ./data --raft 10.0.0.1:9192 --kafka 10.0.0.1:9092 --peers 1@10.0.0.1:9192,2@10.0.0.2:9192,3@10.0.0.3:9192",
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f, err := fl.merge(cmd.Flags().Changed)
 			if err != nil {
 				return err
 			}
-			c := f.config()
+			c, err := f.config()
+			if err != nil {
+				return err
+			}
 			c.Log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 			return runServe(cmd.Context(), c)
 		},
@@ -85,25 +90,26 @@ func (fl *serveFlags) merge(changed func(string) bool) (nodeFile, error) {
 	case f.NodeID < 0:
 		return f, usageError("node id %d: want a number from 1", f.NodeID)
 	}
-	return f, checkPeers(fl.peers, f.NodeID)
+	if fl.peers == "" {
+		return f, nil
+	}
+	peers, err := parsePeers(fl.peers)
+	f.Peers = peers
+	return f, err
 }
 
-// checkPeers refuses what this build cannot do: a cluster of several nodes.
-func checkPeers(peers string, self int32) error {
-	if peers == "" {
-		return nil
-	}
-	for _, p := range strings.Split(peers, ",") {
+// parsePeers reads 1@host:port,2@host:port,…
+func parsePeers(s string) ([]peerFile, error) {
+	var out []peerFile
+	for _, p := range strings.Split(s, ",") {
 		id, addr, ok := strings.Cut(p, "@")
 		n, err := strconv.ParseInt(id, 10, 32)
 		if !ok || err != nil || n < 1 || !strings.Contains(addr, ":") {
-			return usageError("--peers %q: want 1@host:port,2@host:port,…", p)
+			return nil, usageError("--peers %q: want 1@host:port,2@host:port,…", p)
 		}
-		if int32(n) != self {
-			return usageError("--peers names node %d beside this node %d: a cluster of this version has one node", n, self)
-		}
+		out = append(out, peerFile{Node: int32(n), Raft: addr})
 	}
-	return nil
+	return out, nil
 }
 
 // runServe runs one node until ctx ends or the node fails.

@@ -18,6 +18,7 @@ const (
 	raftPortOffset  = 100
 	adminPortOffset = 200
 	portMax         = 65535
+	nodesMax        = 15 // the voters of the metadata group
 
 	readyWaitMax = 2 * time.Minute // from start until every node serves
 	readyEvery   = 20 * time.Millisecond
@@ -35,13 +36,13 @@ type upFlags struct {
 func newUpCommand() *cobra.Command {
 	var fl upFlags
 	cmd := &cobra.Command{
-		Use:   "up --data DIR [--nodes 1]",
+		Use:   "up --data DIR [--nodes 3]",
 		Short: "Run a local cluster, each node a child process",
 		Long: `Run a local cluster on loopback until SIGINT or SIGTERM, each node a child process.
 Node i listens for Kafka clients on kafka-port+i-1, for other nodes 100 above and for HTTP 200 above that. An empty or missing
 DIR is formatted; one that dyno up made goes on. DIR/node-N holds node.yaml, with which dyno serve --config starts that node
 alone, its data and its log. Once every node serves, the addresses are printed. The death of a node does not stop the others.`,
-		Example: "  dyno up --data ./cluster\n  dyno up --nodes 1 --data ./cluster --kafka-port 19092 --json",
+		Example: "  dyno up --nodes 3 --data ./cluster\n  dyno up --nodes 1 --data ./cluster --kafka-port 19092 --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := fl.check(); err != nil {
@@ -65,8 +66,8 @@ func (fl *upFlags) check() error {
 		return usageError("up needs --data, the directory of the cluster")
 	case fl.nodes < 1:
 		return usageError("--nodes %d: want at least 1", fl.nodes)
-	case fl.nodes > 1:
-		return usageError("--nodes %d: a cluster of this version has one node; use --nodes 1", fl.nodes)
+	case fl.nodes > nodesMax:
+		return usageError("--nodes %d: at most %d, for the ports of a local cluster lie %d apart", fl.nodes, nodesMax, raftPortOffset)
 	case fl.port < 1 || fl.port+fl.nodes-1+adminPortOffset > portMax:
 		return usageError("--kafka-port %d: want 1 to %d, for the ports %d above it are used too", fl.port, portMax-adminPortOffset-fl.nodes+1, adminPortOffset)
 	}

@@ -44,7 +44,7 @@ func layCluster(dir string, nodes, port int) (clusterID string, laid []upDir, er
 		return "", nil, err
 	}
 	for i := range nodes {
-		n, err := layNode(dir, c.ClusterID, i+1, port+i)
+		n, err := layNode(dir, c.ClusterID, i+1, port+i, localPeers(nodes, port))
 		if err != nil {
 			return "", nil, err
 		}
@@ -95,9 +95,23 @@ func newCluster(dir, name string, nodes int) (clusterFile, error) {
 	return c, nodeError(err)
 }
 
+func local(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+// localPeers are the nodes of a local cluster; one that is alone has none.
+func localPeers(nodes, port int) []peerFile {
+	if nodes == 1 {
+		return nil
+	}
+	var out []peerFile
+	for i := range nodes {
+		out = append(out, peerFile{Node: int32(i + 1), Raft: local(port + i + raftPortOffset)})
+	}
+	return out
+}
+
 // layNode formats a node's data where that was not done yet, and writes its
 // configuration. Settings somebody added to the file stay.
-func layNode(cluster, clusterID string, id, port int) (upDir, error) {
+func layNode(cluster, clusterID string, id, port int, peers []peerFile) (upDir, error) {
 	n := upDir{dir: filepath.Join(cluster, "node-"+strconv.Itoa(id))}
 	n.config = filepath.Join(n.dir, "node.yaml")
 	data := filepath.Join(n.dir, "data")
@@ -117,7 +131,8 @@ func layNode(cluster, clusterID string, id, port int) (upDir, error) {
 		}
 	}
 	before := n.file
-	at := func(offset int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port+offset)) }
+	at := func(offset int) string { return local(port + offset) }
+	n.file.Peers = peers
 	n.file.NodeID, n.file.ClusterID, n.file.Data = int32(id), clusterID, data
 	n.file.Kafka, n.file.Raft, n.file.Admin = at(0), at(raftPortOffset), at(adminPortOffset)
 	if reflect.DeepEqual(before, n.file) {

@@ -49,10 +49,10 @@ func pair(t *testing.T, f fake) *Client {
 func TestCalls(t *testing.T) {
 	c := pair(t, fake{
 		hello: func(h Hello) (Welcome, error) {
-			if h != (Hello{Cluster: "lab", Node: 3, Directory: "d", Empty: true}) {
+			if h != (Hello{Cluster: "lab", Node: 3, Directory: "d"}) {
 				t.Errorf("heard %+v", h)
 			}
-			return Welcome{Node: 7, Known: true, Directory: "other"}, nil
+			return Welcome{Node: 7, State: Met, Directory: "other"}, nil
 		},
 		change: func(_ context.Context, c Change) (Changed, error) {
 			switch string(c.Record) {
@@ -65,7 +65,7 @@ func TestCalls(t *testing.T) {
 		},
 	})
 	ctx := t.Context()
-	if w, err := c.Hello(ctx, 7, Hello{Cluster: "lab", Node: 3, Directory: "d", Empty: true}); err != nil || w != (Welcome{Node: 7, Known: true, Directory: "other"}) {
+	if w, err := c.Hello(ctx, 7, Hello{Cluster: "lab", Node: 3, Directory: "d"}); err != nil || w != (Welcome{Node: 7, State: Met, Directory: "other"}) {
 		t.Errorf("%+v, %v", w, err)
 	}
 	if res, err := c.Change(ctx, 7, Change{Record: []byte("x")}); err != nil || res != (Changed{Index: 41, First: 1000}) {

@@ -16,22 +16,30 @@ import (
 	"dyno/engine/ids"
 )
 
-// Hello is what a node that starts says of itself.
+// Hello is what a node that starts with an empty log says of itself.
 type Hello struct {
 	Cluster   string     `json:"cluster"`
 	Node      ids.NodeID `json:"node"`
 	Directory string     `json:"directory"` // drawn when the data directory was formatted
-	Empty     bool       `json:"empty"`     // its log holds nothing of the metadata group
 }
 
 // Welcome answers a Hello.
 type Welcome struct {
-	Node ids.NodeID `json:"node"` // who answers
-	// Known says that the cluster exists, as far as this node knows, and has met
-	// the caller's node id; Directory is the data directory it had then.
-	Known     bool   `json:"known"`
-	Directory string `json:"directory,omitempty"`
+	Node      ids.NodeID `json:"node"` // who answers
+	State     State      `json:"state"`
+	Directory string     `json:"directory,omitempty"` // with Met: what the node had then
 }
+
+// State is what a node knows of one that greets it.
+type State string
+
+// States of a Welcome. Met and New are the word of a majority.
+const (
+	Empty  State = "empty"  // who answers knows of no cluster, either
+	New    State = "new"    // the cluster has never met the node id
+	Met    State = "met"    // it has
+	Unsure State = "unsure" // no majority could be asked
+)
 
 // Change asks the leader of the metadata group to append a record.
 type Change struct {
@@ -58,6 +66,7 @@ const (
 	Timeout    Kind = "timeout"    // the outcome is open
 	Stopped    Kind = "stopped"    // the node is going down; the outcome is open
 	DiskFull   Kind = "disk_full"
+	TooLarge   Kind = "too_large"
 	Refused    Kind = "refused" // by the state of the cluster: Code says why
 	Foreign    Kind = "foreign" // the caller belongs to another cluster
 	Failed     Kind = "failed"

@@ -51,11 +51,12 @@ type LeaderChanged struct {
 	Leader ids.ReplicaID // 0: none known
 }
 
-// ISRChanged: the in-sync replicas of a group this node leads.
+// ISRChanged: the leader on this node has published who is in sync.
 type ISRChanged struct {
-	Group ids.GroupID
-	Epoch int32
-	ISR   []ids.NodeID
+	Topic     ids.TopicID
+	Partition ids.Partition
+	Term      ids.Term
+	ISR       []ids.NodeID
 }
 
 // ReplicaDamaged: the replica stopped and must be replaced.

@@ -43,8 +43,9 @@ type conn struct {
 
 	refused refusals
 
-	cause  atomic.Int32 // 1 + the first reason to end, 0 before
-	killed atomic.Bool
+	cause    atomic.Int32 // 1 + the first reason to end, 0 before
+	killed   atomic.Bool
+	answered atomic.Bool // something was written to the client
 
 	rd struct { // owner: reader
 		slab
@@ -88,7 +89,23 @@ func (c *conn) kill(why reason) {
 		c.srv.count.closed[c.why()].Add(1)
 		close(c.dead)
 		c.cancel()
+		if !c.answered.Load() && c.srv.draining.Load() {
+			reset(c.nc)
+		}
 		_ = c.nc.Close()
+	}
+}
+
+// reset makes Close end nc with a reset instead of an end of stream. A client
+// that has just connected to a node which stops takes the one for a lost
+// connection and asks again, the other for a broker that it cannot talk to (as
+// one that wants TLS), and fails what it was to send.
+func reset(nc net.Conn) {
+	if t, ok := nc.(*tls.Conn); ok {
+		nc = t.NetConn()
+	}
+	if t, ok := nc.(*net.TCPConn); ok {
+		_ = t.SetLinger(0)
 	}
 }
 

@@ -137,6 +137,9 @@ func (s *Server) serve(nc net.Conn) {
 		s.mu.Unlock()
 		s.count.closed[closedLimit].Add(1)
 		c.cancel()
+		if s.draining.Load() {
+			reset(nc)
+		}
 		_ = nc.Close()
 		return
 	}

@@ -142,6 +142,7 @@ func (c *conn) flush() bool {
 		c.kill(whyNotWritten(err))
 		return false
 	}
+	c.answered.Store(true)
 	c.srv.count.writes.Add(1)
 	c.srv.count.bytesOut.Add(int64(total))
 	return true

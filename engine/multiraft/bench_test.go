@@ -28,6 +28,7 @@ type counter struct{ applied ids.LogIndex }
 func (c *counter) Stamp(ids.Term, int64, *replica.Proposal) error { return nil }
 func (c *counter) Unstamp(int)                                    {}
 func (c *counter) Lead(ids.Term)                                  {}
+func (c *counter) Restore([]byte) error                           { return nil }
 func (c *counter) Follow()                                        {}
 func (c *counter) Applied() ids.LogIndex                          { return c.applied }
 func (c *counter) Apply(entries []replica.Entry) error {

@@ -23,3 +23,35 @@ func (g *Group) Call(ctx context.Context, f func()) error {
 		return fmt.Errorf("%w: call on group %d: %w", replica.ErrTimeout, g.spec.Group, context.Cause(ctx))
 	}
 }
+
+// Led calls f for each group that this node leads, on the group's worker,
+// between two turns, with what the leader knows of each member, in no order. The
+// slice is used again. f must not block and may run on several goroutines at
+// once. Led returns when all are through, and fails as Call does.
+func (m *Manager) Led(ctx context.Context, f func(g *Group, members []replica.Progress)) error {
+	through := make(chan struct{}, len(m.workers))
+	asked := 0
+	for _, w := range m.workers {
+		look := func() {
+			var scratch []replica.Progress
+			for _, g := range w.groups {
+				if scratch = g.rep.Progress(scratch[:0]); len(scratch) > 0 {
+					f(g, scratch)
+				}
+			}
+			through <- struct{}{}
+		}
+		if !w.box.call(look) {
+			return replica.ErrStopped
+		}
+		asked++
+	}
+	for range asked {
+		select {
+		case <-through:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: look at the groups that node %d leads: %w", replica.ErrTimeout, m.cfg.Node, context.Cause(ctx))
+		}
+	}
+	return nil
+}

@@ -74,7 +74,7 @@ func (c *Config) setDefaults() {
 		c.Workers = min(max(1, runtime.GOMAXPROCS(0)/2), workersMax)
 	}
 	if c.Tick == 0 {
-		c.Tick = 20 * time.Millisecond
+		c.Tick = TickDefault
 	}
 	if c.TailBytes == 0 {
 		c.TailBytes = 64 << 20
@@ -91,6 +91,9 @@ func (c *Config) setDefaults() {
 }
 
 const workersMax = 16
+
+// TickDefault is the length of a tick, in which Raft's time is counted.
+const TickDefault = 20 * time.Millisecond
 
 func (c *Config) validate() error {
 	switch {
@@ -124,6 +127,20 @@ type Spec struct {
 	Replica ids.ReplicaID // the member that lives here
 	Members []Member
 	Cold    Cold // nil: the log holds everything there is
+	// Snapshots lets a peer go on that lacks entries which are gone; nil: it
+	// stays behind.
+	Snapshots Snapshots
+}
+
+// Snapshots makes and keeps the snapshots of one group.
+type Snapshots interface {
+	// Take gives a snapshot of what is applied, see replica.Config.Take. Called
+	// on the worker; it must not block.
+	Take() (replica.Snapshot, error)
+	// Install makes a snapshot durable that a peer sent: afterwards Cold ends at
+	// its index, and a start finds its state. It may block. The group does
+	// nothing else meanwhile; an error ends it.
+	Install(s replica.Snapshot) error
 }
 
 // ErrExists means the group is open here as another replica.

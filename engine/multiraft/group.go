@@ -81,6 +81,10 @@ func (g *Group) Read(lo, hi ids.LogIndex, maxBytes int64) ([]replica.Entry, erro
 // inclusive; first == last+1 when there is none. The newest may not be applied.
 func (g *Group) Bounds() (first, last ids.LogIndex) { return g.log.bounds() }
 
+// Term gives the term of an entry that the log or Cold holds, or of the one
+// before the first. Worker only, as within Call.
+func (g *Group) Term(i ids.LogIndex) (ids.Term, error) { return g.log.Term(i) }
+
 // ReadIndex returns an index that a linearizable read must have seen; this
 // replica has applied it. On a follower it asks the leader. It blocks until the
 // answer is there or ctx ends, which gives ErrTimeout.

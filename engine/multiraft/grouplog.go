@@ -268,6 +268,16 @@ func (l *groupLog) cut(first ids.LogIndex, prev ids.Term) {
 	}
 }
 
+// Reset implements replica.Log.
+func (l *groupLog) Reset(index ids.LogIndex, term ids.Term) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.first, l.prev, l.last, l.lastTerm = index+1, term, index, term
+	if n := len(l.runs); n > 0 {
+		l.dropRuns(n)
+	}
+}
+
 // read gives entries of [lo, hi) to a reader on any goroutine; hi-1 must be
 // applied, so that nothing it sees is ever replaced.
 func (l *groupLog) read(lo, hi ids.LogIndex, bytesMax int64) ([]replica.Entry, error) {

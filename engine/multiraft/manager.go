@@ -39,6 +39,8 @@ type Manager struct {
 	open   map[ids.GroupID]*Group // also those that are being opened or removed
 	closed bool
 	ended  chan struct{} // closed when Close is through
+
+	installs sync.WaitGroup // goroutines that install a snapshot, one for a group at most
 }
 
 // New starts the workers of a node without groups. Close ends them.
@@ -119,7 +121,10 @@ func (m *Manager) register(g *Group) (*Group, error) {
 func (g *Group) open(sm replica.StateMachine) error {
 	cfg := g.m.cfg.Replica
 	cfg.Group, cfg.ID, cfg.ReadSeed = g.spec.Group, g.spec.Replica, g.m.started
-	cfg.Voters, cfg.Learners = nil, nil
+	cfg.Voters, cfg.Learners, cfg.Take = nil, nil, nil
+	if g.spec.Snapshots != nil {
+		cfg.Take = g.spec.Snapshots.Take
+	}
 	for _, member := range g.spec.Members {
 		if member.Learner {
 			cfg.Learners = append(cfg.Learners, member.Replica)
@@ -337,6 +342,7 @@ func (m *Manager) Close() error {
 	for _, w := range m.workers {
 		<-w.done
 	}
+	m.installs.Wait()
 	close(m.ended)
 	return m.failure()
 }

@@ -179,6 +179,9 @@ func (w *worker) collect(g *Group) {
 	for i := range w.out.Stored {
 		w.current.stored = append(w.current.stored, storedFor{g, w.out.Stored[i]})
 	}
+	for i := range w.out.Snapshots {
+		w.m.install(g, w.out.Snapshots[i].Snapshot)
+	}
 	for i := range w.out.Messages {
 		m := &w.out.Messages[i]
 		node := g.nodeOf(m.To)

@@ -136,6 +136,28 @@ func (p *Partition) rollback() {
 	p.setNext(p.index.end)
 }
 
+// Restore implements replica.StateMachine: the partition begins anew where Cold
+// ends by now, with state, which is what State of another replica gave. The high
+// watermark never goes back. Errors: ErrCheckpoint, ErrDamaged.
+func (p *Partition) Restore(state []byte) error {
+	fresh, err := New(Config{Cold: p.cold, State: state, ProducersMax: p.producers.max, ProducerExpiryMS: p.producers.expiryMS})
+	if err != nil {
+		return err
+	}
+	p.applying.Lock()
+	defer p.applying.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if fresh.applied < p.applied || fresh.index.end < p.index.end {
+		return fmt.Errorf("%w: a snapshot at index %d, offset %d behind %d, %d", ErrDamaged, fresh.applied, fresh.index.end, p.applied, p.index.end)
+	}
+	p.producers, p.index, p.epochs = fresh.producers, fresh.index, fresh.epochs
+	p.applied, p.seen, p.start, p.moved = fresh.applied, fresh.seen, fresh.start, fresh.moved
+	p.setNext(p.index.end)
+	p.watch.wake()
+	return nil
+}
+
 // Applied implements replica.StateMachine. Worker only.
 func (p *Partition) Applied() ids.LogIndex { return p.applied }
 

@@ -66,7 +66,9 @@ func (r *Replica) applyConf(e *raftpb.Entry) error {
 	if err != nil {
 		return fmt.Errorf("%w: group %d: membership change at index %d: %w", ErrDamaged, r.cfg.Group, e.Index, err)
 	}
-	r.conf = *r.node.ApplyConfChange(cc)
-	r.sole = len(r.conf.Voters) == 1 && r.conf.Voters[0] == uint64(r.cfg.ID) && len(r.conf.VotersOutgoing) == 0
+	if idxOf(e) <= r.store.confAt {
+		return nil // part of the membership already, see snapshot.go
+	}
+	r.setConf(*r.node.ApplyConfChange(cc), idxOf(e))
 	return nil
 }

@@ -32,6 +32,14 @@ type Config struct {
 	QueueBytesMax int64
 	ReadsMax      int // unanswered ReadIndex calls: 10,000
 
+	// Take gives a snapshot of the state machine, at or beyond the entry before
+	// the log's first, on the owner's goroutine and without I/O. nil: a replica
+	// that lacks entries nobody has any more stays behind.
+	Take func() (Snapshot, error)
+	// SnapshotTicks is how long a peer may take to answer a snapshot before it
+	// is asked anew: 500.
+	SnapshotTicks int
+
 	// ReadSeed makes the contexts of ReadIndex differ from those of earlier
 	// incarnations of this replica: the start time will do.
 	ReadSeed uint64
@@ -47,6 +55,7 @@ func (c *Config) setDefaults() {
 	def(&c.ApplyBytesMax, 4<<20)
 	def(&c.QueueBytesMax, 32<<20)
 	def(&c.ReadsMax, 10_000)
+	def(&c.SnapshotTicks, 500)
 }
 
 func def[T int | int64](p *T, value T) {

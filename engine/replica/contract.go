@@ -69,6 +69,20 @@ type StateMachine interface {
 	// Applied is the index of the last entry applied. It is also called once
 	// before the worker has the group, when the replica is made.
 	Applied() ids.LogIndex
+	// Restore replaces the whole state by that of a snapshot, which its owner
+	// has made durable before; afterwards Applied is at or beyond the
+	// snapshot's index. An error is fatal for the group.
+	Restore(state []byte) error
+}
+
+// Snapshot is a state from which the entries after Index lead to the same state
+// as the whole log: what a replica is given that lacks entries nobody has any
+// more. The state may be of a later entry than Index, if applying the entries in
+// between again does not change it.
+type Snapshot struct {
+	Index ids.LogIndex // inclusive
+	Term  ids.Term     // of the entry at Index
+	State []byte
 }
 
 var (

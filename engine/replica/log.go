@@ -44,6 +44,8 @@ type Log interface {
 	// or below Last drops everything from that index on. The slice is kept and
 	// must not be changed.
 	Append(entries []raftpb.Entry)
+	// Reset empties the view: the log goes on after index, an entry of term.
+	Reset(index ids.LogIndex, term ids.Term)
 }
 
 // storage shows a Log to Raft. An error other than the two Raft expects is
@@ -53,6 +55,10 @@ type storage struct {
 	hard raftpb.HardState
 	conf raftpb.ConfState
 	err  error
+	take func() (Snapshot, error) // nil: no snapshots
+	// confAt is the entry that conf is of: in a snapshot conf may be newer than
+	// its index.
+	confAt ids.LogIndex
 }
 
 func (s *storage) InitialState() (raftpb.HardState, raftpb.ConfState, error) {
@@ -76,10 +82,17 @@ func (s *storage) Entries(lo, hi, maxSize uint64) ([]raftpb.Entry, error) {
 	return entries, s.translate(err)
 }
 
-// Snapshot is what Raft asks for when a follower needs entries that are gone.
-// Nobody provides one here: retention keeps the entries that a member needs.
+// Snapshot is what Raft asks for when a follower needs entries that are gone. It
+// says temporarily unavailable where there is none to give, and is asked again.
 func (s *storage) Snapshot() (raftpb.Snapshot, error) {
-	return raftpb.Snapshot{}, raft.ErrSnapshotTemporarilyUnavailable
+	if s.take == nil {
+		return raftpb.Snapshot{}, raft.ErrSnapshotTemporarilyUnavailable
+	}
+	snap, err := s.take()
+	if err != nil || snap.Index == 0 || snap.Index+1 < s.log.First() {
+		return raftpb.Snapshot{}, raft.ErrSnapshotTemporarilyUnavailable
+	}
+	return s.pack(&snap), nil
 }
 
 func (s *storage) translate(err error) error {

@@ -44,8 +44,10 @@ func (l *MemoryLog) Save(records []wal.Record) {
 			})
 		case wal.KindState:
 			d.state = HardState{ids.Term(rec.Term), ids.ReplicaID(rec.Vote), ids.LogIndex(rec.Index)}
+		case wal.KindTruncateAfter:
+			d.entries = d.entries[:min(len(d.entries), int(rec.Index+1-uint64(d.first)))]
 		case wal.KindTruncateBefore:
-			d.entries = d.entries[rec.Index-uint64(d.first):]
+			d.entries = d.entries[min(len(d.entries), int(rec.Index-uint64(d.first))):]
 			d.first, d.prev = ids.LogIndex(rec.Index), ids.Term(rec.Term)
 		default:
 			panic("BUG: record kind not for a memory log")
@@ -68,6 +70,11 @@ func (l *MemoryLog) Cut(first ids.LogIndex) {
 	}
 	l.entries = l.entries[first-l.first:]
 	l.first, l.prev = first, term
+}
+
+// Reset implements Log.
+func (l *MemoryLog) Reset(index ids.LogIndex, term ids.Term) {
+	l.first, l.prev, l.entries = index+1, term, nil
 }
 
 // State implements Log.

@@ -38,6 +38,7 @@ type Stats struct {
 	Overload  uint64 // proposals refused because the queue was full
 	Reads     uint64 // ReadIndex attempts
 	ReadsFull uint64 // ReadIndex calls refused: ReadsMax
+	Snapshots uint64 // installed here
 }
 
 // Replica is one member of one group. See the package comment for the duties of
@@ -63,6 +64,8 @@ type Replica struct {
 	uncommitted int64 // mirror of Raft's own count, see room
 	stamped     []*Proposal
 	props       []raftpb.Entry // scratch of propose, in step with stamped
+	heard       heard          // when each peer spoke last
+	incoming    *installing    // a snapshot the owner installs; nothing else happens meanwhile
 	durable     line           // WaitDurable, by index
 	committed   line           // WaitCommit, by index
 	reads       reads
@@ -85,7 +88,7 @@ func New(cfg Config, log Log, sm StateMachine) (*Replica, error) {
 	}
 	r := &Replica{cfg: cfg, sm: sm, applied: sm.Applied()}
 	r.conf = raftpb.ConfState{Voters: raw(cfg.Voters), Learners: raw(cfg.Learners)}
-	r.store = &storage{log: log, conf: r.conf}
+	r.store = &storage{log: log, conf: r.conf, confAt: r.applied, take: cfg.Take}
 	if err := r.store.load(r.applied); err != nil {
 		return nil, fmt.Errorf("group %d: %w", cfg.Group, err)
 	}
@@ -156,24 +159,29 @@ func (r *Replica) Pending() int {
 // NeedsTick says whether time matters to the replica: not to a sole voter that
 // leads, which has nobody to send heartbeats to or to lose.
 func (r *Replica) NeedsTick() bool {
-	return r.err == nil && !(r.sole && r.role.State == Leader)
+	return r.err == nil && r.incoming == nil && !(r.sole && r.role.State == Leader)
 }
 
 // Tick passes one tick of time.
 func (r *Replica) Tick() {
-	if r.err != nil {
+	if r.err != nil || r.incoming != nil {
 		return
 	}
+	r.heard.now++
+	r.remindSnapshots()
 	r.fail(r.guard(func() error { r.node.Tick(); return nil }))
 	r.reads.tick(2 * r.cfg.HeartbeatTicks)
 }
 
 // Step takes a message of a peer. Messages Raft does not want are ignored, as
-// are snapshots, which nobody sends, and all while the replica is its group's
-// only member: nobody has anything to say to it.
+// are all while a snapshot is installed (they come again), or while the replica is
+// its group's only member: nobody has anything to say to it.
 func (r *Replica) Step(m *raftpb.Message) {
-	if r.err != nil || r.solo.on || m.Type == raftpb.MsgSnap || raft.IsLocalMsg(m.Type) {
+	if r.err != nil || r.solo.on || r.incoming != nil || raft.IsLocalMsg(m.Type) {
 		return
+	}
+	if m.Type == raftpb.MsgAppResp || m.Type == raftpb.MsgHeartbeatResp {
+		r.heard.note(m.From)
 	}
 	r.step(m)
 }
@@ -189,6 +197,7 @@ func (r *Replica) step(m *raftpb.Message) {
 func (r *Replica) Unreachable(peer ids.ReplicaID) {
 	if r.err == nil {
 		r.node.ReportUnreachable(uint64(peer))
+		r.node.ReportSnapshot(uint64(peer), raft.SnapshotFailure) // if that is what was dropped
 	}
 }
 
@@ -273,6 +282,7 @@ func (r *Replica) observe() {
 	}
 	if role.State == Leader && (was.State != Leader || role.Term != was.Term) {
 		r.uncommitted = 0
+		r.heard.from, r.heard.last = r.heard.now, r.heard.last[:0]
 		if forced().has(mutEarlyLead) {
 			r.led = role.Term
 			r.sm.Lead(r.led)

@@ -3,6 +3,7 @@ package replica
 import (
 	"fmt"
 
+	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"dyno/engine/ids"
@@ -22,14 +23,18 @@ type Output struct {
 	// Stored must come back through Replica.Stored once Records and all that
 	// was appended before them are durable. It may be there without Records.
 	Stored []Stored
+	// Snapshots must be made durable, on another goroutine, and answered with
+	// Replica.Installed: at most one for each replica.
+	Snapshots []Incoming
 }
 
-// ResetMessages takes Messages and Stored out of o and keeps their memory, for
+// ResetMessages takes all but Records out of o and keeps their memory, for
 // an owner that must know which replica they came from.
 func (o *Output) ResetMessages() {
 	clear(o.Messages)
 	clear(o.Stored)
-	o.Messages, o.Stored = o.Messages[:0], o.Stored[:0]
+	clear(o.Snapshots)
+	o.Messages, o.Stored, o.Snapshots = o.Messages[:0], o.Stored[:0], o.Snapshots[:0]
 }
 
 // Reset empties o and keeps its memory.
@@ -51,7 +56,7 @@ type Stored struct {
 // stored is added to out. A replica that is damaged by it, or already stopped,
 // adds nothing and returns Err.
 func (r *Replica) Turn(nowMS int64, out *Output) error {
-	for r.err == nil && !r.solo.on {
+	for r.err == nil && !r.solo.on && r.incoming == nil {
 		r.observe()
 		r.pump(nowMS, out)
 		r.askReads()
@@ -64,7 +69,7 @@ func (r *Replica) Turn(nowMS int64, out *Output) error {
 		}
 		r.fail(r.ready(out))
 	}
-	if r.err == nil {
+	if r.err == nil && r.solo.on {
 		r.turnSolo(nowMS, out)
 	}
 	return r.err
@@ -82,6 +87,12 @@ func (r *Replica) ready(out *Output) error {
 			m := &rd.Messages[i]
 			switch m.Type {
 			case raftpb.MsgStorageAppend:
+				if m.Snapshot != nil && !raft.IsEmptySnap(*m.Snapshot) {
+					if err := r.receive(m, out); err != nil {
+						return err
+					}
+					continue
+				}
 				r.append(m, out)
 			case raftpb.MsgStorageApply:
 				if err := r.apply(m); err != nil {
@@ -169,12 +180,28 @@ func (r *Replica) Stored(s *Stored, out *Output) {
 	}
 	for i := range s.responses {
 		m := &s.responses[i]
-		if m.To == uint64(r.cfg.ID) {
+		switch {
+		case m.To == uint64(r.cfg.ID):
 			r.step(m)
-		} else {
+		case !superseded(m, s.responses[i+1:]):
 			out.Messages = append(out.Messages, *m)
 		}
 	}
+}
+
+// superseded says that a later response tells m's receiver all that m does: an
+// acknowledgement is of everything up to its index.
+func superseded(m *raftpb.Message, later []raftpb.Message) bool {
+	if m.Type != raftpb.MsgAppResp || m.Reject {
+		return false
+	}
+	for i := range later {
+		l := &later[i]
+		if l.Type == m.Type && l.To == m.To && l.Term == m.Term && !l.Reject && l.Index >= m.Index {
+			return true
+		}
+	}
+	return false
 }
 
 // apply does what a MsgStorageApply asks for.

@@ -4,6 +4,7 @@
 package replicatest
 
 import (
+	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -134,6 +135,38 @@ func (s *Machine) Apply(entries []replica.Entry) error {
 			s.stamped = s.stamped[1:]
 		}
 	}
+	return nil
+}
+
+// State gives the machine as bytes for Restore.
+func (s *Machine) State() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, err := json.Marshal(state{s.applied, s.data})
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+type state struct {
+	Applied ids.LogIndex
+	Data    []string
+}
+
+// Restore implements replica.StateMachine.
+func (s *Machine) Restore(b []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var st state
+	if err := json.Unmarshal(b, &st); err != nil {
+		return err
+	}
+	if s.term != 0 {
+		panic("BUG: restore while leading")
+	}
+	s.applied, s.data = st.Applied, st.Data
+	s.calls = append(s.calls, fmt.Sprint("restore ", st.Applied))
 	return nil
 }
 

@@ -1,0 +1,299 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"dyno/engine/ids"
+	"dyno/wal/vfs"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// clusterBed is a cluster of nodes under test, each on a memory disk of its own,
+// joined over loopback.
+type clusterBed struct {
+	t     *testing.T
+	mem   []*vfs.Mem
+	cfg   []Config
+	nodes []*Node // nil while down
+}
+
+// newClusterBed formats and starts n nodes. Each set may change a node's
+// configuration first.
+func newClusterBed(t *testing.T, n int, set ...func(*Config)) *clusterBed {
+	t.Helper()
+	c := &clusterBed{t: t, nodes: make([]*Node, n)}
+	var peers []Peer
+	for i := range n {
+		peers = append(peers, Peer{Node: ids.NodeID(i + 1), Raft: freeAddr(t)})
+	}
+	for i := range n {
+		mem := vfs.NewMem(uint64(i + 1))
+		cfg := Config{
+			DataDir: bedDir, KafkaAddr: freeAddr(t), AdminAddr: "127.0.0.1:0", RaftAddr: peers[i].Raft, FS: mem, Peers: peers,
+			WAL: WALConfig{SegmentBytes: 2 << 20, BudgetBytes: 1 << 30},
+			Log: slog.New(slog.DiscardHandler),
+		}
+		for _, f := range set {
+			f(&cfg)
+		}
+		if err := Format(mem, bedDir, "bed", peers[i].Node); err != nil {
+			t.Fatal(err)
+		}
+		c.mem, c.cfg = append(c.mem, mem), append(c.cfg, cfg)
+	}
+	c.start(c.all()...)
+	t.Cleanup(func() { c.stop(c.all()...) })
+	return c
+}
+
+// freeAddr is an address on loopback that nobody listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (c *clusterBed) all() []ids.NodeID {
+	var out []ids.NodeID
+	for i := range c.nodes {
+		out = append(out, ids.NodeID(i+1))
+	}
+	return out
+}
+
+// start opens nodes at once: none serves before a majority runs.
+func (c *clusterBed) start(list ...ids.NodeID) {
+	c.t.Helper()
+	var wg sync.WaitGroup
+	errs := make([]error, len(c.nodes))
+	for _, id := range list {
+		i := int(id) - 1
+		wg.Go(func() { c.nodes[i], errs[i] = Open(c.cfg[i]) })
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		c.t.Fatalf("start: %v", err)
+	}
+}
+
+// stop closes nodes that run.
+func (c *clusterBed) stop(list ...ids.NodeID) {
+	c.t.Helper()
+	for _, id := range list {
+		if n := c.nodes[id-1]; n != nil {
+			c.nodes[id-1] = nil
+			if err := n.Close(); err != nil {
+				c.t.Errorf("close node %d: %v", id, err)
+			}
+		}
+	}
+}
+
+// cut takes the power of nodes, all in one moment: what was not synced is lost, or
+// partly there.
+func (c *clusterBed) cut(list ...ids.NodeID) {
+	c.t.Helper()
+	for _, id := range list {
+		i := id - 1
+		c.mem[i] = c.mem[i].PowerCut(uint64(id))
+		c.cfg[i].FS = c.mem[i]
+	}
+	for _, id := range list {
+		if n := c.nodes[id-1]; n != nil {
+			c.nodes[id-1] = nil
+			_ = n.Close() // its disk is gone
+		}
+	}
+}
+
+func (c *clusterBed) bootstrap() []string {
+	var out []string
+	for _, cfg := range c.cfg {
+		out = append(out, cfg.KafkaAddr)
+	}
+	return out
+}
+
+func (c *clusterBed) client(opts ...kgo.Opt) *kgo.Client {
+	c.t.Helper()
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.bootstrap()...), kgo.MetadataMinAge(50 * time.Millisecond)}, opts...)...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.t.Cleanup(cl.Close)
+	return cl
+}
+
+func (c *clusterBed) topic(name string, partitions int32, rf int16) {
+	c.t.Helper()
+	if _, err := kadm.NewClient(c.client()).CreateTopic(c.ctx(), partitions, rf, nil, name); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *clusterBed) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	c.t.Cleanup(cancel)
+	return ctx
+}
+
+// produce writes n records with acks=all and waits for all answers.
+func (c *clusterBed) produce(topic string, from, n int) {
+	c.t.Helper()
+	cl := c.client(kgo.DefaultProduceTopic(topic), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+	var records []*kgo.Record
+	for i := range n {
+		records = append(records, kgo.StringRecord(fmt.Sprint(from+i)))
+	}
+	if err := cl.ProduceSync(c.ctx(), records...).FirstErr(); err != nil {
+		c.t.Fatalf("produce: %v", err)
+	}
+	cl.Close()
+}
+
+// consume reads a topic to its end and wants the values 0 to n-1, each once, in
+// order within a partition.
+func (c *clusterBed) consume(topic string, n int) {
+	c.t.Helper()
+	cl := c.client(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	defer cl.Close()
+	seen, last := map[string]bool{}, map[int32]int{}
+	for len(seen) < n {
+		fs := cl.PollFetches(c.ctx())
+		if err := fs.Err(); err != nil {
+			c.t.Fatalf("consume: %v; %d of %d were read", err, len(seen), n)
+		}
+		fs.EachRecord(func(r *kgo.Record) {
+			v := string(r.Value)
+			if seen[v] {
+				c.t.Errorf("%s came twice", v)
+			}
+			seen[v] = true
+			var i int
+			if _, err := fmt.Sscan(v, &i); err != nil || i < last[r.Partition] {
+				c.t.Errorf("partition %d: %s after %d", r.Partition, v, last[r.Partition])
+			}
+			last[r.Partition] = i
+		})
+	}
+}
+
+// leader is the node that leads a partition, as the others see it.
+func (c *clusterBed) leader(topic string, p int32) ids.NodeID {
+	c.t.Helper()
+	adm := kadm.NewClient(c.client())
+	for {
+		md, err := adm.Metadata(c.ctx(), topic)
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		if l := md.Topics[topic].Partitions[p].Leader; l > 0 {
+			return ids.NodeID(l)
+		}
+	}
+}
+
+func TestCluster(t *testing.T) {
+	c := newClusterBed(t, 3)
+	c.topic("t", 4, 3)
+	c.produce("t", 0, 500)
+	c.consume("t", 500)
+
+	gone := c.leader("t", 0)
+	c.stop(gone)
+	c.produce("t", 500, 500)
+	c.consume("t", 1000)
+
+	c.start(gone)
+	c.stop(gone%3 + 1) // now the one that came back is needed
+	c.produce("t", 1000, 500)
+	c.consume("t", 1500)
+}
+
+// TestClusterPowerCut takes the power of all nodes at once: what was acknowledged
+// is there afterwards, and so are the topics.
+func TestClusterPowerCut(t *testing.T) {
+	c := newClusterBed(t, 3)
+	c.topic("t", 4, 3)
+	c.produce("t", 0, 300)
+	c.cut(c.all()...)
+	c.start(c.all()...)
+	c.consume("t", 300)
+	c.produce("t", 300, 100)
+	c.consume("t", 400)
+}
+
+// TestClusterMetadata: any node changes topics and configs, every node tells the
+// same.
+func TestClusterMetadata(t *testing.T) {
+	c := newClusterBed(t, 3)
+	for i := range c.nodes {
+		adm := kadm.NewClient(c.client(kgo.SeedBrokers(c.cfg[i].KafkaAddr)))
+		name := fmt.Sprint("t", i)
+		if _, err := adm.CreateTopic(c.ctx(), 3, 3, nil, name); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := adm.UpdatePartitions(c.ctx(), 6, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	leads := map[ids.NodeID]int{}
+	for i := range c.nodes {
+		for p := range int32(6) {
+			leads[c.leader(fmt.Sprint("t", i), p)]++
+		}
+	}
+	for id, n := range leads {
+		if n != 6 {
+			t.Errorf("node %d leads %d of 18 partitions, want 6", id, n)
+		}
+	}
+	c.stop(c.all()...)
+	c.start(c.all()...)
+	topics, err := kadm.NewClient(c.client()).ListTopics(c.ctx())
+	if err != nil || strings.Join(topics.Names(), " ") != "t0 t1 t2" {
+		t.Errorf("after a restart: %v, %v", topics.Names(), err)
+	}
+}
+
+// TestClusterRefusesWiped: a node that lost its directory does not come back
+// under its old id, for it may have voted.
+func TestClusterRefusesWiped(t *testing.T) {
+	c := newClusterBed(t, 3)
+	c.stop(2)
+	c.cfg[1].FS = vfs.NewMem(9)
+	if err := Format(c.cfg[1].FS, bedDir, "bed", 2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(c.cfg[1]); !errors.Is(err, ErrWiped) {
+		t.Fatalf("got %v, want ErrWiped", err)
+	}
+}
+
+// TestClusterRefusesForeign: a node of another cluster at a peer's address is
+// told, and no part of this one.
+func TestClusterRefusesForeign(t *testing.T) {
+	c := newClusterBed(t, 3)
+	c.stop(3)
+	c.cfg[2].FS = vfs.NewMem(9)
+	if err := Format(c.cfg[2].FS, bedDir, "other", 3); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(c.cfg[2]); !errors.Is(err, ErrForeign) {
+		t.Fatalf("got %v, want ErrForeign", err)
+	}
+}

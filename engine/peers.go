@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+
+	"google.golang.org/grpc"
+
+	"dyno/engine/admin"
+	"dyno/engine/ids"
+	"dyno/engine/transport"
+	"dyno/engine/transport/tcp"
+)
+
+// Peer is a node of the cluster as a configuration names it.
+type Peer struct {
+	Node ids.NodeID
+	Raft string // host:port
+}
+
+// peers is this node's end of what connects it to the others: one port, on which
+// Raft's messages come as frames and everything else as gRPC.
+type peers struct {
+	node   *Node
+	mux    *portMux
+	raft   transport.Transport
+	rpc    *grpc.Server
+	served chan struct{} // closed when rpc's accept loop ended
+	client *admin.Client
+}
+
+// openPeers opens the port for peers. A node whose configuration names no
+// others has none.
+func (n *Node) openPeers() error {
+	if len(n.cfg.Peers) == 0 {
+		return nil
+	}
+	l := n.cfg.PeerListener
+	if l == nil {
+		var err error
+		if l, err = net.Listen("tcp", n.cfg.RaftAddr); err != nil {
+			return fmt.Errorf("listen for peers: %w", err)
+		}
+	}
+	if n.cfg.PeerTLS != nil {
+		l = tls.NewListener(l, n.cfg.PeerTLS)
+	}
+	p := &peers{node: n, mux: newPortMux(l, n.cfg.Log), served: make(chan struct{})}
+	n.peers = p
+	n.onClose(p.mux.Close)
+	var err error
+	p.raft, err = tcp.New(tcp.Config{
+		Node: n.identity.NodeID, ClusterID: n.identity.ClusterID, Listener: p.mux.frames,
+		Addr: n.peerAddr, Dial: n.dialPeer, Log: n.cfg.Log.With("node", n.identity.NodeID),
+	})
+	if err != nil {
+		return fmt.Errorf("start the transport: %w", err)
+	}
+	n.onClose(p.raft.Close)
+	p.client = admin.NewClient(admin.ClientConfig{Addr: n.peerAddr, Dial: n.dialPeer})
+	n.onClose(p.client.Close)
+	p.rpc = grpc.NewServer()
+	admin.Register(p.rpc, adminNode{n})
+	go func() {
+		defer close(p.served)
+		if err := p.rpc.Serve(p.mux.grpc); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			n.cfg.Log.Error("the RPC of peers ended", "node", n.identity.NodeID, "err", err)
+		}
+	}()
+	n.onClose(func() error { p.rpc.Stop(); <-p.served; return nil })
+	return nil
+}
+
+// MutualTLS is a configuration for Config.PeerTLS: either end shows pair and
+// wants a certificate that an authority of pool has signed. Host names are not
+// compared: nodes are known by their ids, which the handshake checks, and move
+// from address to address.
+func MutualTLS(pair tls.Certificate, pool *x509.CertPool) *tls.Config {
+	verify := func(s tls.ConnectionState) error {
+		if len(s.PeerCertificates) == 0 {
+			return errors.New("the peer showed no certificate")
+		}
+		rest := x509.NewCertPool()
+		for _, c := range s.PeerCertificates[1:] {
+			rest.AddCert(c)
+		}
+		_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{
+			Roots: pool, Intermediates: rest, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		})
+		return err
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair},
+		ClientAuth: tls.RequireAnyClientCert, ClientCAs: pool, RootCAs: pool,
+		InsecureSkipVerify: true, VerifyConnection: verify, // verify does it all but the host name
+	}
+}
+
+// dialPeer connects to the port of another node.
+func (n *Node) dialPeer(ctx context.Context, addr string) (net.Conn, error) {
+	if n.cfg.PeerTLS != nil {
+		d := tls.Dialer{Config: n.cfg.PeerTLS}
+		return d.DialContext(ctx, "tcp", addr)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+// peerAddr is the address book: what a node registered with, and before that
+// what the configuration says.
+func (n *Node) peerAddr(id ids.NodeID) (string, bool) {
+	if b, ok := n.meta.Image().Broker(id); ok {
+		return b.Raft, true
+	}
+	for _, p := range n.cfg.Peers {
+		if p.Node == id {
+			return p.Raft, true
+		}
+	}
+	return "", false
+}
+
+// transport is how this node reaches others; nil where there are none.
+func (n *Node) transport() transport.Transport {
+	switch {
+	case n.cfg.Transport != nil:
+		return n.cfg.Transport
+	case n.peers != nil:
+		return n.peers.raft
+	}
+	return nil
+}

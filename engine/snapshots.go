@@ -1,0 +1,120 @@
+package engine
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"path"
+
+	"dyno/engine/ids"
+	"dyno/engine/kafka"
+	"dyno/engine/replica"
+	"dyno/engine/store"
+	"dyno/wal"
+)
+
+// A partition's snapshot is small: where its files begin, and the state that is
+// kept beside the batches (partition.State). The batches after that come as
+// entries, out of the leader's files and log, under Raft's flow control.
+
+// partSnapshots implements multiraft.Snapshots for a partition.
+type partSnapshots struct{ h *hosted }
+
+const endBytes = 8 // the offset where the files begin
+
+// Take implements multiraft.Snapshots.
+func (s partSnapshots) Take() (replica.Snapshot, error) {
+	before, _ := s.h.files.Bounds()
+	state := binary.LittleEndian.AppendUint64(nil, uint64(before.End))
+	return replica.Snapshot{Index: before.Index, Term: before.Term, State: append(state, s.h.State()...)}, nil
+}
+
+// Install implements multiraft.Snapshots.
+func (s partSnapshots) Install(snap replica.Snapshot) error {
+	end, err := snapshotEnd(snap.State)
+	if err != nil {
+		return err
+	}
+	s.h.moving.Lock()
+	defer s.h.moving.Unlock()
+	if s.h.gone.Load() {
+		return kafka.ErrUnknownTopic
+	}
+	if err := s.h.files.Discard(); err != nil {
+		return err
+	}
+	return s.h.files.TruncateAll(store.Boundary{Index: snap.Index, Term: snap.Term, End: end}, snap.State[endBytes:])
+}
+
+func snapshotEnd(state []byte) (ids.Offset, error) {
+	if len(state) < endBytes {
+		return 0, fmt.Errorf("%w: a snapshot of %d bytes", replica.ErrDamaged, len(state))
+	}
+	return ids.Offset(binary.LittleEndian.Uint64(state)), nil
+}
+
+// partMachine is a partition as its group sees it: a snapshot's state carries
+// the offset that only the files need.
+type partMachine struct{ *hosted }
+
+// Restore implements replica.StateMachine.
+func (m partMachine) Restore(state []byte) error {
+	if _, err := snapshotEnd(state); err != nil {
+		return err
+	}
+	return m.Partition.Restore(state[endBytes:])
+}
+
+// metaSnapshots implements multiraft.Snapshots for the metadata: the whole image.
+type metaSnapshots struct{ n *Node }
+
+// Take implements multiraft.Snapshots.
+func (s metaSnapshots) Take() (replica.Snapshot, error) {
+	b, err := s.n.meta.Snapshot()
+	if err != nil {
+		return replica.Snapshot{}, err
+	}
+	at := s.n.meta.Applied()
+	term, err := s.n.metaGroup.Term(at)
+	return replica.Snapshot{Index: at, Term: term, State: b}, err
+}
+
+// Install implements multiraft.Snapshots.
+func (s metaSnapshots) Install(snap replica.Snapshot) error { return s.n.writeImage(snap) }
+
+// imageFile is what the metadata directory holds: a snapshot with the term of
+// its last entry, which the log may have lost.
+type imageFile struct {
+	Term  ids.Term        `json:"term"`
+	Image json.RawMessage `json:"image"`
+}
+
+// writeImage makes a snapshot of the metadata durable.
+func (n *Node) writeImage(s replica.Snapshot) error {
+	b, err := json.Marshal(imageFile{Term: s.Term, Image: s.State})
+	if err != nil {
+		return fmt.Errorf("write the metadata snapshot: %w", err)
+	}
+	return writeFile(n.cfg.FS, path.Join(n.cfg.DataDir, imageDir), imageName, b)
+}
+
+// realign makes a group's log go on behind what a snapshot left beside it: the
+// node stopped after the state was durable and before the log was cut.
+func (n *Node) realign(g ids.GroupID, at ids.LogIndex, term ids.Term) error {
+	if info, ok := n.log.Info(uint64(g)); at == 0 || ok && ids.LogIndex(info.Last) >= at {
+		return nil
+	}
+	n.cfg.Log.Info("the log goes on behind a snapshot", "node", n.identity.NodeID, "group", g, "index", at)
+	done := make(chan error, 1)
+	err := n.log.Submit(&wal.Append{
+		Records: []wal.Record{{Stream: uint64(g), Kind: wal.KindTruncateBefore, Index: uint64(at) + 1, Term: uint64(term)}},
+		Sync:    true, Reserve: true, Done: func(err error) { done <- err },
+	})
+	if err == nil {
+		err = <-done
+	}
+	if err != nil {
+		return fmt.Errorf("cut the log of group %d behind its snapshot: %w", g, err)
+	}
+	return nil
+}
