@@ -81,13 +81,17 @@ func (s *Sim) victim() *Node {
 	return s.c.nodes[s.rng.IntN(s.cfg.Nodes)]
 }
 
-// while is how long a fault lasts, in steps: often too short for an election,
-// often long enough.
+// while is how long a fault lasts, in steps: a moment, or too short for an
+// election, or long enough.
 func (s *Sim) while() int {
-	if s.rng.IntN(3) == 0 {
+	switch s.rng.IntN(6) {
+	case 0:
+		return 1 + s.rng.IntN(10)
+	case 1, 2:
 		return 1 + s.rng.IntN(100)
+	default:
+		return 100 + s.rng.IntN(900)
 	}
-	return 100 + s.rng.IntN(900)
 }
 
 func (s *Sim) startLater(n *Node) {
@@ -219,14 +223,16 @@ func (s *Sim) transfer() bool {
 	return from.Transfer(p, to.id) == nil
 }
 
+// election lets one node campaign, or two at once.
 func (s *Sim) election() bool {
-	p := s.rng.IntN(s.cfg.Partitions)
-	n := s.anyReplica(p)
-	if !n.up {
-		return false
+	p, began := s.rng.IntN(s.cfg.Partitions), false
+	for range 1 + s.rng.IntN(2) {
+		if n := s.anyReplica(p); n.up {
+			n.Campaign(p)
+			began = true
+		}
 	}
-	n.Campaign(p)
-	return true
+	return began
 }
 
 // clockJump lets one node's clock run ahead: many ticks, and nothing else.

@@ -23,14 +23,17 @@ type producer struct {
 	open   []*sent // not acknowledged, in order
 	known  bool    // the log has a batch of this epoch: more than one may be under way
 	all    []*sent // acknowledged, acks=all
+	lost   []*sent // of earlier epochs, never acknowledged
 	target *Node   // where the leader is thought to be
 	again  bool    // what is open must be sent again
+	// patience is how many steps it waits for an answer.
+	patience int
 }
 
 // sent is one batch and the attempts to get it into the log.
 type sent struct {
 	data    []byte
-	seq     int32
+	epoch   int16
 	records int32
 	number  int64
 	event   int    // index into the history
@@ -43,8 +46,6 @@ type sent struct {
 
 const (
 	underWayMax = 4
-	// patience is how many steps a client waits for an answer.
-	patience = 900
 	// numberAt stands before a batch's number in its values.
 	numberAt = "#"
 )
@@ -53,6 +54,9 @@ const (
 func (p *producer) act() {
 	p.collect()
 	switch {
+	case len(p.open) > 0 && p.s.rng.IntN(200) == 0:
+		p.giveUp()
+		p.restart()
 	case p.again:
 		p.resend()
 	case len(p.open) < underWayMax && (p.known || len(p.open) == 0):
@@ -74,7 +78,7 @@ func (p *producer) create() *sent {
 	s := p.s
 	s.numbers[p.part]++
 	b := Batch{Producer: p.id, Epoch: p.epoch, Sequence: p.next, TimeMS: 1000}
-	x := &sent{seq: p.next, number: s.numbers[p.part]}
+	x := &sent{epoch: p.epoch, number: s.numbers[p.part]}
 	for i := range 1 + s.rng.IntN(3) {
 		v := fmt.Sprintf("%d/%d%s%d", p.id, p.next+int32(i), numberAt, x.number)
 		b.Values = append(b.Values, v+strings.Repeat(".", s.rng.IntN(400)))
@@ -89,7 +93,7 @@ func (p *producer) create() *sent {
 	if p.wait == replica.WaitCommit {
 		x.event = len(s.res.History)
 		s.res.History = append(s.res.History, Event{
-			Partition: p.part, Client: int(p.id), Start: s.step, Kind: Produced, Value: x.number, Records: x.records,
+			Partition: p.part, Client: int(p.id), Start: s.step, Kind: Produced, Value: x.number, Records: x.records, Offset: -1,
 		})
 	}
 	return x
@@ -126,6 +130,7 @@ func (p *producer) began(x *sent, put *Put, err error) {
 
 // collect looks for answers.
 func (p *producer) collect() {
+	late := false
 	for _, x := range p.open {
 		for _, u := range x.old {
 			if err, done := u.Answered(); done && err == nil {
@@ -143,8 +148,8 @@ func (p *producer) collect() {
 		case done:
 			x.try = nil
 			p.failed(x, err)
-		case p.s.step-x.since > patience:
-			p.giveUp()
+		default:
+			late = late || p.s.step-x.since > p.patience
 		}
 	}
 	left := p.open[:0]
@@ -154,6 +159,9 @@ func (p *producer) collect() {
 		}
 	}
 	p.open = left
+	if late {
+		p.giveUp()
+	}
 }
 
 func (p *producer) acknowledged(x *sent, u *Put) {
@@ -163,7 +171,7 @@ func (p *producer) acknowledged(x *sent, u *Put) {
 		}
 		return
 	}
-	x.acked, x.base, p.known = true, u.Base, true
+	x.acked, x.base, p.known = true, u.Base, p.known || x.epoch == p.epoch
 	if p.wait != replica.WaitCommit {
 		return
 	}
@@ -189,7 +197,7 @@ func (p *producer) failed(x *sent, err error) {
 			return
 		}
 		// A leader lost what acks=1 had promised: begin anew.
-		p.epoch, p.next, p.open, p.known, p.again = p.epoch+1, 0, nil, false, false
+		p.restart()
 	default:
 		p.target = p.s.anyReplica(p.part)
 	}
@@ -214,6 +222,14 @@ func (p *producer) giveUp() {
 	}
 	p.again = true
 	p.target = p.s.anyReplica(p.part)
+}
+
+// restart is a client that begins anew and never learns what became of what it
+// had sent: all of it is in the log, or the first part of it, or nothing.
+func (p *producer) restart() {
+	p.s.res.Unknown += len(p.open)
+	p.lost = append(p.lost, p.open...)
+	p.epoch, p.next, p.open, p.known, p.again = p.epoch+1, 0, nil, false, false
 }
 
 // resend sends everything open again, in order, once nothing is under way.
@@ -255,6 +271,8 @@ func (p *producer) verify() {
 		if !ok || place.base != x.base || string(e.Data[attrsAt:]) != string(x.data[attrsAt:]) {
 			p.s.c.Violation("p%d: batch #%d was acknowledged at offset %d and is not there", p.part, x.number, x.base)
 		}
+	}
+	for _, x := range append(p.all, p.lost...) {
 		for _, u := range x.old {
 			if _, done := u.Answered(); !done {
 				p.s.c.Violation("p%d: an attempt for batch #%d was never answered", p.part, x.number)

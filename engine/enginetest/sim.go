@@ -30,6 +30,7 @@ type SimResult struct {
 	Operations int // new batches, reads and linearizable reads
 	Acked      int // batches of acks=all that were acknowledged
 	Retries    int // batches sent again
+	Unknown    int // batches whose outcome their client never learned
 	Entries    int // committed, in all partitions
 	Faults     map[string]int
 	Steps      int
@@ -47,7 +48,7 @@ type Event struct {
 	Start, End int
 	Kind       EventKind
 	Value      int64      // Produced: the batch's number, unique in the partition
-	Offset     ids.Offset // Produced: where it begins. Fetched: from where. Told: the end
+	Offset     ids.Offset // Produced: where it begins, -1 if that was never told. Fetched: from where. Told: the end
 	Records    int32      // Produced
 	Next       ids.Offset // Fetched: the offset after what was read
 	Values     []int64    // Fetched: the batches read
@@ -114,12 +115,12 @@ func Simulate(cfg SimConfig) *SimResult {
 	return &s.res
 }
 
-// clients are four producers of acks=all and one of acks=1 for each two
-// partitions, and readers that stay at one node each.
+// clients are two producers a partition, of acks=1 for every fourth partition and
+// of acks=all for the others, and a reader at each replica.
 func (s *Sim) clients() {
 	for i := range 2 * s.cfg.Partitions {
-		p := &producer{s: s, id: ids.ProducerID(1000 + i), part: i % s.cfg.Partitions, wait: replica.WaitCommit}
-		if i%4 == 3 {
+		p := &producer{s: s, id: ids.ProducerID(1000 + i), part: i % s.cfg.Partitions, wait: replica.WaitCommit, patience: 100 + s.rng.IntN(900)}
+		if p.part%4 == 3 {
 			p.wait = replica.WaitDurable
 		}
 		p.target = s.anyReplica(p.part)
@@ -342,13 +343,16 @@ func (s *Sim) verify() {
 			s.readAll(n, p)
 		}
 		s.sequences(p)
+		s.step++
+		s.fetched(&reader{n: s.c.Replicas(p)[0], p: p}, 0, l.ends[len(l.ends)-1])
 	}
 	for _, p := range s.producers {
 		p.verify()
 	}
 }
 
-// readAll reads a whole partition; Read compares it with what is committed.
+// readAll reads a whole partition; Read compares it with what is committed. The
+// history ends with such a read.
 func (s *Sim) readAll(n *Node, p int) {
 	end := s.c.logs[p].ends[len(s.c.logs[p].ends)-1]
 	for o := ids.Offset(0); o < end; {
@@ -362,7 +366,8 @@ func (s *Sim) readAll(n *Node, p int) {
 }
 
 // sequences checks that no idempotent batch is twice in the log or out of order,
-// and that none is missing between two of a producer with acks=all.
+// and that within an epoch of a producer with acks=all none is missing before
+// another.
 func (s *Sim) sequences(p int) {
 	type seen struct {
 		epoch int16
@@ -372,12 +377,13 @@ func (s *Sim) sequences(p int) {
 	for _, place := range s.c.logs[p].batches {
 		_, in := header(s.c.logs[p].entries[place.index-1].Data)
 		was, known := of[in.ProducerID]
-		strict := s.producer(in.ProducerID).wait == replica.WaitCommit
-		switch {
-		case !known && strict && in.BaseSequence != 0, known && strict && in.BaseSequence != was.next,
-			known && in.ProducerEpoch < was.epoch,
-			known && in.ProducerEpoch == was.epoch && in.BaseSequence != was.next:
-			s.c.Violation("p%d offset %d: producer %d epoch %d sequence %d after epoch %d sequence %d (not including)",
+		follows := known && in.ProducerEpoch == was.epoch && in.BaseSequence == was.next
+		begins := (!known || in.ProducerEpoch > was.epoch) && in.BaseSequence == 0
+		if s.producer(in.ProducerID).wait != replica.WaitCommit {
+			begins = !known || in.ProducerEpoch > was.epoch // what came before may be lost
+		}
+		if !follows && !begins {
+			s.c.Violation("p%d offset %d: producer %d epoch %d sequence %d, where epoch %d sequence %d is next",
 				p, place.base, in.ProducerID, in.ProducerEpoch, in.BaseSequence, was.epoch, was.next)
 		}
 		of[in.ProducerID] = seen{in.ProducerEpoch, in.BaseSequence + in.Records}
@@ -388,6 +394,6 @@ func (s *Sim) producer(id ids.ProducerID) *producer { return s.producers[id-1000
 
 // String is one line.
 func (r *SimResult) String() string {
-	return fmt.Sprintf("%d operations, %d batches acknowledged, %d sent again, %d entries, %d steps, faults %v, hash %016x",
-		r.Operations, r.Acked, r.Retries, r.Entries, r.Steps, r.Faults, r.Hash)
+	return fmt.Sprintf("%d operations, %d batches acknowledged, %d sent again, %d unknown, %d entries, %d steps, faults %v, hash %016x",
+		r.Operations, r.Acked, r.Retries, r.Unknown, r.Entries, r.Steps, r.Faults, r.Hash)
 }

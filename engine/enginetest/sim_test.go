@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/cryptotest"
 	"testing/synctest"
@@ -19,11 +20,15 @@ func play(t *testing.T, cfg SimConfig) (r *SimResult) {
 	return r
 }
 
-// must fails the test with the end of the trace.
-func must(t *testing.T, cfg SimConfig, r *SimResult) {
+// must wants no violation and a linearizable history, or shows the end of the
+// trace. It returns how many operations were checked against the model.
+func must(t *testing.T, cfg SimConfig, r *SimResult) (checked int) {
 	t.Helper()
 	if len(r.Violations) == 0 {
-		return
+		checked = linearizable(t, r, max(cfg.Partitions, 4)) // 4 is the default
+	}
+	if !t.Failed() {
+		return checked
 	}
 	tail := r.Trace[max(0, len(r.Trace)-traceLines()):]
 	for _, line := range tail {
@@ -32,7 +37,8 @@ func must(t *testing.T, cfg SimConfig, r *SimResult) {
 	for _, v := range r.Violations {
 		t.Error(v)
 	}
-	t.Fatalf("replay with DYNO_SIM_SEED=%d go test ./engine/enginetest -run %s", cfg.Seed, t.Name())
+	t.Fatalf("replay with DYNO_SIM_SEED=%d go test ./engine/enginetest -run '%s$'", cfg.Seed, strings.Split(t.Name(), "/")[0])
+	return 0
 }
 
 func traceLines() int { return number0("DYNO_SIM_TRACE", 60) }
@@ -63,13 +69,13 @@ func seeds(few int) (list []uint64) {
 // happen. DYNO_SIM_SEED=n plays one seed, DYNO_SIM_SEEDS=n that many,
 // DYNO_SIM_TRACE=n shows so many lines of a failed one.
 func TestSim(t *testing.T) {
-	total, start := &SimResult{Faults: map[string]int{}}, time.Now()
+	total, checked, start := &SimResult{Faults: map[string]int{}}, 0, time.Now()
 	list := seeds(6)
 	for _, seed := range list {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			cfg := SimConfig{Seed: seed, Messages: os.Getenv("DYNO_SIM_TRACE") != ""}
 			r := play(t, cfg)
-			must(t, cfg, r)
+			checked += must(t, cfg, r)
 			t.Log(r)
 			total.add(r)
 		})
@@ -77,8 +83,8 @@ func TestSim(t *testing.T) {
 			return
 		}
 	}
-	t.Logf("%d seeds in %v: %d operations, %d acknowledged, %d sent again, %d entries, %d faults",
-		len(list), time.Since(start).Round(time.Millisecond), total.Operations, total.Acked, total.Retries, total.Entries, total.faults())
+	t.Logf("%d seeds in %v: %d operations (%d checked to be linearizable), %d batches acknowledged, %d sent again, %d unknown, %d entries, %d faults",
+		len(list), time.Since(start).Round(time.Millisecond), total.Operations, checked, total.Acked, total.Retries, total.Unknown, total.Entries, total.faults())
 	for _, kind := range FaultKinds() {
 		t.Logf("  %-22s %d", kind, total.Faults[kind])
 		if len(list) >= 5 && total.Faults[kind] == 0 {
@@ -126,6 +132,7 @@ func (r *SimResult) add(o *SimResult) {
 	r.Operations += o.Operations
 	r.Acked += o.Acked
 	r.Retries += o.Retries
+	r.Unknown += o.Unknown
 	r.Entries += o.Entries
 	for k, n := range o.Faults {
 		r.Faults[k] += n
