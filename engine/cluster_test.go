@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"net"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"dyno/engine/events"
 	"dyno/engine/ids"
 	"dyno/wal/vfs"
 
@@ -297,3 +299,80 @@ func TestClusterRefusesForeign(t *testing.T) {
 		t.Fatalf("got %v, want ErrForeign", err)
 	}
 }
+
+// TestClusterSnapshot: a node that was away while the log it needs was deleted
+// goes on from a snapshot, is in sync again, and serves what is left.
+func TestClusterSnapshot(t *testing.T) {
+	applied := make(chan events.Event, 1000)
+	c := newClusterBed(t, 3, smallLog, func(cfg *Config) {
+		cfg.Limits.RetentionEvery = 20 * time.Millisecond
+		cfg.Broker = map[string]string{"log.segment.bytes": "1048576"}
+		cfg.Listener = listenerFunc(func(e events.Event) {
+			if _, ok := e.(events.SnapshotApplied); ok {
+				applied <- e
+			}
+		})
+	})
+	c.topic("t", 1, 3)
+	c.produce("t", 0, 100)
+	gone := c.leader("t", 0)%3 + 1 // a follower
+	c.stop(gone)
+	adm := kadm.NewClient(c.client())
+	big := strings.Repeat("x", 20<<10)
+	cl := c.client(kgo.DefaultProduceTopic("t"), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	for range 60 {
+		if err := cl.ProduceSync(c.ctx(), kgo.StringRecord(big)).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ends, err := adm.ListEndOffsets(c.ctx(), "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := kadm.Offsets{}
+	cut.AddOffset("t", 0, ends["t"][0].Offset-5, -1)
+	if _, err := adm.DeleteRecords(c.ctx(), cut); err != nil {
+		t.Fatal(err)
+	}
+	for !c.cutOn(gone%3+1) || !c.cutOn((gone+1)%3+1) {
+		if err := cl.ProduceSync(c.ctx(), kgo.StringRecord(big)).FirstErr(); err != nil { // files roll and are moved to
+			t.Fatal(err)
+		}
+	}
+	c.start(gone)
+	<-applied
+	c.produce("t", 100, 10)
+	c.stop(gone%3 + 1) // now the majority needs the one that was away
+	c.produce("t", 110, 10)
+	want, got := c.sum("t", (gone+1)%3+1), c.sum("t", gone)
+	if want != got {
+		t.Errorf("node %d: %s, node %d: %s", (gone+1)%3+1, want, gone, got)
+	}
+}
+
+// cutOn says whether a node's log of partition 0 begins after its first entry.
+func (c *clusterBed) cutOn(id ids.NodeID) bool {
+	for _, h := range c.nodes[id-1].hosts.list() {
+		if first, _ := h.group.Bounds(); first > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// sum describes what a node holds of partition 0 once it has everything.
+func (c *clusterBed) sum(topic string, id ids.NodeID) string {
+	c.t.Helper()
+	n := c.nodes[id-1]
+	t, _ := n.meta.Image().Topic(topic)
+	h := n.directory.ByID(t.ID, 0)
+	o, err := h.Latest(c.ctx())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return fmt.Sprintf("%+v, state %08x", o, crc32.ChecksumIEEE(h.State()))
+}
+
+type listenerFunc func(events.Event)
+
+func (f listenerFunc) Event(e events.Event) { f(e) }
