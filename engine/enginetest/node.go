@@ -146,7 +146,7 @@ func (n *Node) Tear(seed uint64) bool {
 // order in which they were submitted: first the one that may hang in a sync.
 func (n *Node) end() {
 	n.up = false
-	n.wire.Close()
+	_ = n.wire.Close() // in memory: it cannot fail
 	n.store.refuse(errDown)
 	n.power.release()
 	n.c.settle()
@@ -162,7 +162,7 @@ func (n *Node) end() {
 func (n *Node) Stop() error {
 	n.c.note("stop %d", n.id)
 	n.Release()
-	n.wire.Close()
+	_ = n.wire.Close() // in memory: it cannot fail
 	ended := make(chan error, 1)
 	go func() { ended <- n.mgr.Close() }()
 	for synctest.Wait(); n.store.waiting() > 0; synctest.Wait() {
