@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -376,3 +377,49 @@ func (c *clusterBed) sum(topic string, id ids.NodeID) string {
 type listenerFunc func(events.Event)
 
 func (f listenerFunc) Event(e events.Event) { f(e) }
+
+// TestClusterDrain: a node that drains leads nothing afterwards, nobody is told
+// of it, and a producer that goes on meanwhile meets no error. Once it is back it
+// leads again what it is to lead.
+func TestClusterDrain(t *testing.T) {
+	c := newClusterBed(t, 3)
+	c.topic("t", 9, 3)
+	c.produce("t", 0, 90)
+	cl := c.client(kgo.DefaultProduceTopic("t"), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+	stop := make(chan struct{})
+	sent := make(chan int)
+	ctx := c.ctx()
+	go func() {
+		n := 90
+		defer func() { sent <- n }()
+		for ; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := cl.ProduceSync(ctx, kgo.StringRecord(fmt.Sprint(n))).FirstErr(); err != nil {
+				t.Errorf("%d: %v", n, err)
+				return
+			}
+		}
+	}()
+	for _, id := range c.all() {
+		if err := c.nodes[id-1].Drain(c.ctx()); err != nil {
+			t.Fatal(err)
+		}
+		if h := c.nodes[id-1].raft.Health(); h.Leaders > 0 {
+			t.Errorf("node %d still leads %d groups", id, h.Leaders)
+		}
+		c.stop(id)
+		c.start(id)
+	}
+	close(stop)
+	n := <-sent
+	c.consume("t", n)
+	for _, id := range c.all() {
+		for c.nodes[id-1].raft.Health().Leaders < 3 { // its share of the partitions comes back
+			runtime.Gosched()
+		}
+	}
+}

@@ -21,17 +21,20 @@ import (
 // and the files its oldest entries were moved to.
 type hosted struct {
 	*partition.Partition
-	name    string
-	topic   ids.TopicID
-	part    ids.Partition
-	group   *multiraft.Group
-	files   *store.Log
-	members map[ids.ReplicaID]ids.NodeID
-	synced  atomic.Pointer[[]ids.NodeID] // in sync as this node saw it when it last led; nil before
-	alone   bool                         // needs no peer and has replayed its log; owner: hosts' goroutine
-	moving  sync.Mutex                   // held while files are written: by the mover or by retention
-	gone    atomic.Bool                  // set before anything it holds is deleted
-	ended   bool                         // its group is removed, its files may not be yet; owner: hosts' goroutine
+	name      string
+	topic     ids.TopicID
+	part      ids.Partition
+	group     *multiraft.Group
+	files     *store.Log
+	spec      multiraft.Spec // as it was opened
+	members   map[ids.ReplicaID]ids.NodeID
+	synced    atomic.Pointer[[]ids.NodeID] // in sync as this node saw it when it last led; nil before
+	ledTerm   ids.Term                     // owner: isr, like ledRounds
+	ledRounds int                          // in which this node led in ledTerm
+	alone     bool                         // needs no peer and has replayed its log; owner: hosts' goroutine
+	moving    sync.Mutex                   // held while files are written: by the mover or by retention
+	gone      atomic.Bool                  // set before anything it holds is deleted
+	ended     bool                         // its group is removed, its files may not be yet; owner: hosts' goroutine
 }
 
 var _ kafka.Partition = (*hosted)(nil)
@@ -57,6 +60,14 @@ func (h *hosted) inSync() int {
 		return len(*p)
 	}
 	return len(h.members)
+}
+
+// syncedNodes are the nodes in sync; see inSync. Nobody where nobody has looked.
+func (h *hosted) syncedNodes() []ids.NodeID {
+	if p := h.synced.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 func (h *hosted) setInSync(nodes []ids.NodeID) {

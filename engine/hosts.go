@@ -303,6 +303,7 @@ func (h *hosts) host(t *metadata.Topic, p ids.Partition, id ids.ReplicaID, setti
 		spec.Members = append(spec.Members, multiraft.Member{Replica: r.ID, Node: r.Node})
 		out.members[r.ID] = r.Node
 	}
+	out.spec = spec
 	if out.group, err = n.raft.Open(spec, partMachine{out}); err != nil {
 		return errors.Join(err, files.Close())
 	}

@@ -113,6 +113,7 @@ func (i *isr) look(ctx context.Context) {
 	}
 	i.fence(ctx, views)
 	i.tell(ctx, i.changes(views))
+	i.prefer(views)
 }
 
 // isrView is what a leader knew of its members at one moment.

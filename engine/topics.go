@@ -286,7 +286,7 @@ func (n *Node) placementView() placement.View {
 	var v placement.View
 	for _, b := range img.Brokers() {
 		index[b.Node] = len(v.Nodes)
-		v.Nodes = append(v.Nodes, placement.Node{ID: b.Node, Rack: b.Rack, Fenced: b.Fenced})
+		v.Nodes = append(v.Nodes, placement.Node{ID: b.Node, Rack: b.Rack, Fenced: !b.Taking()})
 	}
 	for _, t := range img.Topics() {
 		for i := range t.Partitions {

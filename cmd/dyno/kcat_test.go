@@ -27,8 +27,10 @@ func TestKcat(t *testing.T) {
 		}
 		t.Skip("no kcat here")
 	}
-	b := newKilledBroker(t)
+	dir := t.TempDir()
+	b := newKilledBroker(t, buildDyno(t, dir), dir, 1)
 	b.start()
+	b.awaitReady()
 	k := &kcat{t: t, bin: bin, broker: b.kafka}
 	t.Run("round trip", k.roundTrip)
 	for _, codec := range []string{"gzip", "snappy", "lz4", "zstd"} {

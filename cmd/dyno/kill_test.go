@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -27,24 +28,20 @@ func TestCrashKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs a process for seconds")
 	}
-	kills := 3
-	if s := os.Getenv("DYNO_KILLS"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 {
-			t.Fatalf("DYNO_KILLS=%q: want a number above 0", s)
-		}
-		kills = n
-	}
-	b := newKilledBroker(t)
+	kills := killsWanted(t)
+	dir := t.TempDir()
+	b := newKilledBroker(t, buildDyno(t, dir), dir, 1)
 	b.start()
+	b.awaitReady()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute+time.Duration(kills)*5*time.Second)
 	defer cancel()
-	w := newKillWriter(t, ctx, b.kafka)
+	w := newKillWriter(t, ctx, 1, b.kafka)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range kills {
 		w.awaitAcks(ctx, 50+rng.IntN(2000))
 		b.kill()
 		b.start()
+		b.awaitReady()
 	}
 	w.awaitAcks(ctx, 100)
 	w.finish()
@@ -52,22 +49,42 @@ func TestCrashKill(t *testing.T) {
 	t.Logf("%d kills, %d records acknowledged", kills, w.acked)
 }
 
+// killsWanted is how often a test kills: 3, or what DYNO_KILLS says.
+func killsWanted(t *testing.T) int {
+	t.Helper()
+	s := os.Getenv("DYNO_KILLS")
+	if s == "" {
+		return 3
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		t.Fatalf("DYNO_KILLS=%q: want a number above 0", s)
+	}
+	return n
+}
+
 // killedBroker is one dyno serve process that is killed and started again.
 type killedBroker struct {
 	t                 *testing.T
-	bin, data         string
+	bin, data, peers  string
 	kafka, raft, http string
 	cmd               *exec.Cmd
 }
 
-func newKilledBroker(t *testing.T) *killedBroker {
-	dir := t.TempDir()
-	b := &killedBroker{t: t, bin: filepath.Join(dir, "dyno"), data: filepath.Join(dir, "data")}
-	b.kafka, b.raft, b.http = freeAddr(t), freeAddr(t), freeAddr(t)
-	if out, err := exec.Command("go", "build", "-o", b.bin, ".").CombinedOutput(); err != nil {
+func buildDyno(t *testing.T, dir string) string {
+	t.Helper()
+	bin := filepath.Join(dir, "dyno")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	if out, err := exec.Command(b.bin, "format", "--data", b.data, "--cluster-id", "kill", "--node-id", "1").CombinedOutput(); err != nil {
+	return bin
+}
+
+// newKilledBroker formats a data directory below dir for one node.
+func newKilledBroker(t *testing.T, bin, dir string, node int) *killedBroker {
+	b := &killedBroker{t: t, bin: bin, data: filepath.Join(dir, fmt.Sprint("data-", node))}
+	b.kafka, b.raft, b.http = freeAddr(t), freeAddr(t), freeAddr(t)
+	if out, err := exec.Command(b.bin, "format", "--data", b.data, "--cluster-id", "kill", "--node-id", strconv.Itoa(node)).CombinedOutput(); err != nil {
 		t.Fatalf("format: %v\n%s", err, out)
 	}
 	t.Cleanup(func() {
@@ -78,13 +95,21 @@ func newKilledBroker(t *testing.T) *killedBroker {
 	return b
 }
 
-// start runs the broker and returns when it serves.
+// start runs the broker.
 func (b *killedBroker) start() {
-	b.cmd = exec.Command(b.bin, "serve", "--data", b.data, "--kafka", b.kafka, "--raft", b.raft, "--admin", b.http)
+	args := []string{"serve", "--data", b.data, "--kafka", b.kafka, "--raft", b.raft, "--admin", b.http}
+	if b.peers != "" {
+		args = append(args, "--peers", b.peers)
+	}
+	b.cmd = exec.Command(b.bin, args...)
 	b.cmd.Stderr = os.Stderr
 	if err := b.cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// awaitReady returns when the broker serves.
+func (b *killedBroker) awaitReady() {
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		resp, err := http.Get("http://" + b.http + "/readyz")
 		if err == nil {
@@ -119,6 +144,9 @@ type killWriter struct {
 	acked int
 	at    map[uint64]killPlace
 	more  chan struct{} // closed at each acknowledgement, then replaced
+
+	marked time.Time
+	heard  [killPartitions]bool // partitions that took a record produced after marked
 }
 
 type killPlace struct {
@@ -126,13 +154,13 @@ type killPlace struct {
 	offset int64
 }
 
-func newKillWriter(t *testing.T, ctx context.Context, broker string) *killWriter {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.DefaultProduceTopic("kill"), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+func newKillWriter(t *testing.T, ctx context.Context, rf int16, brokers ...string) *killWriter {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.MetadataMinAge(50*time.Millisecond), kgo.DefaultProduceTopic("kill"), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RecordDeliveryTimeout(time.Minute), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(1000))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := kadm.NewClient(cl).CreateTopic(ctx, killPartitions, 1, nil, "kill"); err != nil {
+	if _, err := kadm.NewClient(cl).CreateTopic(ctx, killPartitions, rf, nil, "kill"); err != nil {
 		t.Fatal(err)
 	}
 	w := &killWriter{t: t, client: cl, stop: make(chan struct{}), done: make(chan struct{}), at: map[uint64]killPlace{}, more: make(chan struct{})}
@@ -150,6 +178,7 @@ func (w *killWriter) run(ctx context.Context) {
 		}
 		value := make([]byte, 100)
 		binary.BigEndian.PutUint64(value, n)
+		produced := time.Now()
 		w.client.Produce(ctx, &kgo.Record{Partition: int32(n % killPartitions), Value: value}, func(r *kgo.Record, err error) {
 			if err != nil {
 				w.t.Errorf("record %d: %v", binary.BigEndian.Uint64(r.Value), err)
@@ -157,6 +186,7 @@ func (w *killWriter) run(ctx context.Context) {
 			}
 			w.mu.Lock()
 			w.acked++
+			w.heard[r.Partition] = w.heard[r.Partition] || produced.After(w.marked)
 			w.at[binary.BigEndian.Uint64(r.Value)] = killPlace{r.Partition, r.Offset}
 			close(w.more)
 			w.more = make(chan struct{})
@@ -196,8 +226,8 @@ func (w *killWriter) finish() {
 }
 
 // verify reads everything back.
-func (w *killWriter) verify(ctx context.Context, broker string) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(broker), kgo.ConsumeTopics("kill"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+func (w *killWriter) verify(ctx context.Context, brokers ...string) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics("kill"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"time"
 
 	"dyno/engine"
 
@@ -112,6 +113,9 @@ func parsePeers(s string) ([]peerFile, error) {
 	return out, nil
 }
 
+// drainMax bounds how long a node that stops tries to hand over what it leads.
+const drainMax = 10 * time.Second
+
 // runServe runs one node until ctx ends or the node fails.
 func runServe(ctx context.Context, c engine.Config) error {
 	n, err := engine.Open(c)
@@ -121,6 +125,11 @@ func runServe(ctx context.Context, c engine.Config) error {
 	select {
 	case <-ctx.Done():
 		c.Log.Info("stopping", "node", n.ID())
+		drain, cancel := context.WithTimeout(context.Background(), drainMax)
+		defer cancel()
+		if err := n.Drain(drain); err != nil {
+			c.Log.Warn("stopping without having handed everything over", "node", n.ID(), "err", err)
+		}
 		return nodeError(n.Close())
 	case <-n.Failed():
 		_ = n.Close() // what it failed of is the error that counts

@@ -140,11 +140,11 @@ func (r *FenceBroker) apply(d *draft, _ int64) outcome {
 		return refuse(ErrUnknownBroker, "node %d", r.Node)
 	case old.Incarnation != r.Incarnation:
 		return refuse(ErrStaleBroker, "node %d", r.Node)
-	case old.Fenced:
+	case old.Fenced, r.Drain && old.Draining:
 		return outcome{}
 	}
 	b := *old
-	b.Fenced = true
+	b.Fenced, b.Draining = !r.Drain, true
 	d.putBroker(&b)
 	return outcome{}
 }

@@ -48,7 +48,11 @@ type Broker struct {
 	Directory    string     `json:"directory,omitempty"`
 	RegisteredMS int64      `json:"registered_ms"`
 	Fenced       bool       `json:"fenced,omitempty"`
+	Draining     bool       `json:"draining,omitempty"`
 }
+
+// Taking says whether the node may get new replicas and leaders.
+func (b *Broker) Taking() bool { return !b.Fenced && !b.Draining }
 
 // Topic is a topic with its partitions in order.
 type Topic struct {

@@ -96,11 +96,15 @@ type RegisterBroker struct {
 	Directory string `json:"directory,omitempty"`
 }
 
-// FenceBroker says that a node is to get no new replicas or leaders, unless it
-// has registered anew since that incarnation.
+// FenceBroker says that a node is to get no new replicas or leaders, and that
+// clients are not told of it, unless it has registered anew since that
+// incarnation.
 type FenceBroker struct {
 	Node        ids.NodeID `json:"node"`
 	Incarnation uint64     `json:"incarnation"`
+	// Drain is said by a node that is going to stop: it gets nothing new, but
+	// clients still find what it leads.
+	Drain bool `json:"drain,omitempty"`
 }
 
 // CreateTopic makes a topic. Partitions lists the nodes of each partition, the

@@ -235,6 +235,9 @@ func (g *Group) tellRole(was, now replica.Role) {
 	}
 }
 
+// NodeOf is where a member lives; 0 if it is none.
+func (g *Group) NodeOf(r ids.ReplicaID) ids.NodeID { return g.nodeOf(uint64(r)) }
+
 // nodeOf is where a member lives; 0 if it is none. Groups are small.
 func (g *Group) nodeOf(member uint64) ids.NodeID {
 	for i := range g.spec.Members {

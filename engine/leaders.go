@@ -1,0 +1,161 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"dyno/engine/events"
+	"dyno/engine/ids"
+	"dyno/engine/metadata"
+	"dyno/engine/multiraft"
+	"dyno/engine/replica"
+)
+
+// Where leaders lie. A partition's first replica is its preferred leader: the
+// node that leads in its stead hands over once that replica is in sync, so that
+// leaders spread again after a node was away. A node that drains hands over
+// everything it leads to whichever replica lacks least.
+
+const (
+	// preferAfter is how long a node leads before it hands over to the preferred
+	// leader, as rounds of isr.
+	preferAfter = 5
+	// preferMax bounds the handovers of one round: each costs its partition an
+	// election.
+	preferMax = 50
+)
+
+// prefer hands leadership to preferred leaders. views are of the groups that
+// this node leads.
+func (i *isr) prefer(views map[ids.GroupID]isrView) {
+	n := i.node
+	img := n.meta.Image()
+	left := preferMax
+	for _, h := range n.hosts.list() {
+		v, leads := views[h.group.ID()]
+		if !leads || h.ledFor(v.term) < preferAfter || left == 0 || len(h.spec.Members) == 0 {
+			continue
+		}
+		first := h.spec.Members[0]
+		b, ok := img.Broker(first.Node)
+		if first.Node == n.identity.NodeID || !ok || !b.Taking() || !slices.Contains(h.syncedNodes(), first.Node) {
+			continue
+		}
+		for _, m := range v.members {
+			if m.ID == first.Replica && !m.Learner && m.Match+isrBack >= v.commit {
+				_ = h.group.Transfer(m.ID) // refused: somebody else leads by now
+				left--
+			}
+		}
+	}
+}
+
+// ledFor counts the rounds of isr in which this node led in a term.
+func (h *hosted) ledFor(term ids.Term) int {
+	if h.ledTerm != term {
+		h.ledTerm, h.ledRounds = term, 0
+	}
+	h.ledRounds++
+	return h.ledRounds
+}
+
+const (
+	drainStep = 20 * time.Millisecond // between two looks at what is still led
+	// drainFence bounds each word to the metadata: a cluster that stops as a
+	// whole loses its majority meanwhile.
+	drainFence = time.Second
+)
+
+// Drain makes the node ready to stop without anybody noticing: it says so in the
+// metadata, hands every leadership to another node, and then has itself fenced.
+// It returns when that is done, when nobody can take over, or when ctx ends. The
+// node serves on; Close ends it.
+func (n *Node) Drain(ctx context.Context) error {
+	if n.transport() == nil {
+		return nil
+	}
+	n.notices.Event(events.DrainPhase{Phase: "fence"})
+	if err := n.fenceSelf(ctx, true); err != nil {
+		n.cfg.Log.Warn("draining without the metadata's knowledge", "node", n.identity.NodeID, "err", err)
+	}
+	tick := time.NewTicker(drainStep)
+	defer tick.Stop()
+	for {
+		left, err := n.handOver(ctx)
+		if err != nil {
+			return err
+		}
+		n.notices.Event(events.DrainPhase{Phase: "transfer", Left: left})
+		if left == 0 {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %d leaderships could not be handed over", replica.ErrTimeout, left)
+		}
+	}
+	n.notices.Event(events.DrainPhase{Phase: "leave"})
+	if err := n.fenceSelf(ctx, false); err != nil {
+		n.cfg.Log.Info("left without being fenced; the controller will", "node", n.identity.NodeID, "err", err)
+	}
+	return nil
+}
+
+func (n *Node) fenceSelf(ctx context.Context, drain bool) error {
+	ctx, cancel := context.WithTimeout(ctx, drainFence)
+	defer cancel()
+	b, ok := n.meta.Image().Broker(n.identity.NodeID)
+	if !ok {
+		return metadata.ErrUnknownBroker
+	}
+	_, err := n.change(ctx, &metadata.FenceBroker{Node: b.Node, Incarnation: b.Incarnation, Drain: drain})
+	return err
+}
+
+// handOver asks the best replica of each group that this node leads to lead it,
+// and counts those that somebody can take over and has not yet.
+func (n *Node) handOver(ctx context.Context) (left int, err error) {
+	type move struct {
+		g  *multiraft.Group
+		to ids.ReplicaID
+	}
+	moves := make(chan move, 1024) // capacity: a worker that finds more leaves them to the next look
+	img := n.meta.Image()
+	err = n.raft.Led(ctx, func(g *multiraft.Group, members []replica.Progress) {
+		best := replica.Progress{}
+		for _, m := range members {
+			b, ok := img.Broker(g.NodeOf(m.ID))
+			if m.ID != g.Replica() && !m.Learner && ok && b.Taking() && m.Silent <= drainSilence && m.Match >= best.Match {
+				best = m
+			}
+		}
+		if best.ID == 0 {
+			return
+		}
+		select {
+		case moves <- move{g, best.ID}:
+		default:
+		}
+	})
+	if err != nil {
+		return 0, err
+	}
+	for {
+		select {
+		case m := <-moves:
+			if terr := m.g.Transfer(m.to); terr == nil || errors.Is(terr, replica.ErrNotLeader) {
+				left++
+			}
+		default:
+			return left, nil
+		}
+	}
+}
+
+// drainSilence is how many ticks a replica may be silent that is to lead: three
+// heartbeats.
+const drainSilence = 15
