@@ -363,6 +363,47 @@ func (h handler) Receive(_ ids.NodeID, batch []transport.Envelope) {
 	}
 }
 
+// Down implements transport.Observer: groups that the node led elect another
+// leader. The first voter that is left asks for votes soonest.
+func (h handler) Down(node ids.NodeID) {
+	for _, w := range h.m.workers {
+		w.box.call(func() {
+			for _, g := range w.groups {
+				if rank, voter := g.rankWithout(node); voter {
+					g.rep.PeerDown(g.replicaOn(node), 1+rank*downRankTicks)
+					w.touch(g)
+				}
+			}
+		})
+	}
+}
+
+// downRankTicks is how much later each next voter asks for votes.
+const downRankTicks = 5
+
+// rankWithout is the place of this node's replica among the voters that do not
+// live on node; voter is false where it is none.
+func (g *Group) rankWithout(node ids.NodeID) (rank int, voter bool) {
+	for _, m := range g.spec.Members {
+		switch {
+		case m.Replica == g.spec.Replica:
+			return rank, !m.Learner
+		case !m.Learner && m.Node != node:
+			rank++
+		}
+	}
+	return 0, false
+}
+
+func (g *Group) replicaOn(node ids.NodeID) ids.ReplicaID {
+	for _, m := range g.spec.Members {
+		if m.Node == node {
+			return m.Replica
+		}
+	}
+	return 0
+}
+
 // Unreachable implements transport.Handler.
 func (h handler) Unreachable(_ ids.NodeID, group ids.GroupID, to ids.ReplicaID) {
 	if g := h.m.Group(group); g != nil {

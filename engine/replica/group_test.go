@@ -6,6 +6,7 @@ import (
 	"io"
 	"log"
 	"testing"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -63,6 +64,53 @@ func TestTransferHoldsProposalsAndMovesLeadership(t *testing.T) {
 	if err := old.rep.Transfer(to); !errors.Is(err, replica.ErrNotLeader) {
 		t.Errorf("transfer by a follower: %v", err)
 	}
+	s.check()
+}
+
+// TestPeerDown: with a leader that is known to be gone the others elect one long
+// before their timeout of 10 ticks; a hint that was wrong changes nothing for long.
+func TestPeerDown(t *testing.T) {
+	s := newSim(t, 11, 3)
+	s.settle(60)
+	old := s.leader()
+	s.net.Isolate(old.id)
+	old.down = true
+	down := func() {
+		for rank, n := range s.nodes {
+			if n != old {
+				n.rep.PeerDown(ids.ReplicaID(old.id), 1+rank)
+				n.turn()
+			}
+		}
+	}
+	round := func(rounds int) {
+		for range rounds {
+			for _, n := range s.nodes {
+				if n.down {
+					continue
+				}
+				n.rep.Tick()
+				n.turn()
+				for len(n.disk) > 0 {
+					n.sync()
+				}
+				s.net.Advance(time.Millisecond)
+			}
+		}
+	}
+	down()
+	round(6)
+	if l := s.leader(); l == nil || l == old {
+		t.Fatal("nobody leads after 6 ticks")
+	}
+	old.down = false
+	s.settle(60)
+	led := s.leader()
+	old = led
+	down() // it lives
+	s.settle(60)
+	s.leader().propose(1)
+	s.settle(20)
 	s.check()
 }
 

@@ -65,6 +65,7 @@ type Replica struct {
 	stamped     []*Proposal
 	props       []raftpb.Entry // scratch of propose, in step with stamped
 	heard       heard          // when each peer spoke last
+	down        down           // a leader that seems to be gone
 	incoming    *installing    // a snapshot the owner installs; nothing else happens meanwhile
 	durable     line           // WaitDurable, by index
 	committed   line           // WaitCommit, by index
@@ -170,6 +171,7 @@ func (r *Replica) Tick() {
 	r.heard.now++
 	r.remindSnapshots()
 	r.fail(r.guard(func() error { r.node.Tick(); return nil }))
+	r.tickDown()
 	r.reads.tick(2 * r.cfg.HeartbeatTicks)
 }
 

@@ -43,6 +43,10 @@ type simNode struct {
 	out  replica.Output
 	disk []simAppend // submitted, not durable, oldest first
 	down bool
+
+	incoming []replica.Snapshot // handed out, not installed
+	last     replica.Snapshot   // installed last: its state outlives a crash
+	installs int
 }
 
 type simAppend struct {
@@ -114,7 +118,38 @@ func (s *sim) seen(e replica.Entry) {
 	}
 }
 
+func (n *simNode) take() (replica.Snapshot, error) {
+	at := n.sm.Applied()
+	term, err := n.log.Term(at)
+	return replica.Snapshot{Index: at, Term: term, State: n.sm.State()}, err
+}
+
+// compact cuts the log at what is applied.
+func (n *simNode) compact() {
+	at := n.sm.Applied()
+	if at < n.log.First() {
+		return
+	}
+	term, err := n.log.Term(at)
+	if err != nil {
+		n.s.t.Fatal(err)
+	}
+	n.disk = append(n.disk, simAppend{records: []wal.Record{{Kind: wal.KindTruncateBefore, Index: uint64(at) + 1, Term: uint64(term)}}})
+	n.log.Cut(at + 1)
+	n.s.note("compact %d to %d", n.id, at)
+}
+
+// realign does what an owner does that finds a snapshot's state beside an older
+// log.
+func (n *simNode) realign() {
+	if n.sm.Applied() > n.log.Last() {
+		n.log.Save([]wal.Record{{Kind: wal.KindTruncateBefore, Index: uint64(n.last.Index) + 1, Term: uint64(n.last.Term)}})
+		n.log = n.log.Reopen()
+	}
+}
+
 func (n *simNode) start() {
+	n.realign()
 	n.wire = n.s.net.Node(n.id)
 	n.wire.Start(n)
 	var voters []ids.ReplicaID
@@ -124,7 +159,7 @@ func (n *simNode) start() {
 	rep, err := replica.New(replica.Config{
 		Group: 1, ID: ids.ReplicaID(n.id), Voters: voters, ElectionTicks: 10, HeartbeatTicks: 2,
 		UncommittedBytesMax: 64, QueueBytesMax: 64, MessageBytesMax: 40, InflightBytesMax: 200, ApplyBytesMax: 30,
-		ReadSeed: uint64(len(n.s.history)),
+		ReadSeed: uint64(len(n.s.history)), Take: n.take, SnapshotTicks: 20,
 	}, n.log, n.sm)
 	if err != nil {
 		n.s.t.Fatalf("node %d: %v", n.id, err)
@@ -138,10 +173,10 @@ func (n *simNode) crash() {
 	n.s.note("crash %d", n.id)
 	n.wire.Close()
 	n.rep.Stop(replica.ErrStopped)
-	n.disk, n.down = nil, true
+	n.disk, n.incoming, n.down = nil, nil, true
 	n.out.Reset()
 	n.log = n.log.Reopen()
-	if n.s.rng.IntN(2) == 0 {
+	if n.s.rng.IntN(2) == 0 || n.log.First() > 1 {
 		n.sm = n.sm.Restart()
 	} else {
 		n.sm = replicatest.NewMachine()
@@ -175,7 +210,22 @@ func (n *simNode) turn() {
 			append([]wal.Record(nil), n.out.Records...), append([]replica.Stored(nil), n.out.Stored...),
 		})
 	}
+	for _, in := range n.out.Snapshots {
+		n.incoming = append(n.incoming, in.Snapshot)
+	}
 	n.out.Reset()
+}
+
+// install makes the state of a snapshot durable.
+func (n *simNode) install() {
+	if len(n.incoming) == 0 {
+		return
+	}
+	n.last, n.incoming = n.incoming[0], n.incoming[1:]
+	n.installs++
+	n.s.note("install %d at %d", n.id, n.last.Index)
+	n.rep.Installed(nil, &n.out)
+	n.turn()
 }
 
 // sync makes the oldest append durable.
@@ -221,6 +271,7 @@ func (s *sim) step() {
 		n.turn()
 	case r < 550:
 		n.sync()
+		n.install()
 	case r < 700:
 		n.propose(1 + s.rng.IntN(8))
 	case r < 980:
@@ -234,6 +285,8 @@ func (s *sim) step() {
 		s.net.Isolate(n.id)
 	case r < 996:
 		s.net.Heal(n.id)
+	case r < 997:
+		n.compact()
 	case r < 998:
 		_ = n.rep.Transfer(ids.ReplicaID(1 + s.rng.IntN(len(s.nodes))))
 		n.turn()
@@ -252,6 +305,7 @@ func (s *sim) settle(rounds int) {
 			}
 			n.rep.Tick()
 			n.turn()
+			n.install()
 			for len(n.disk) > 0 {
 				n.sync()
 			}
@@ -329,11 +383,14 @@ func TestSimulation(t *testing.T) {
 	if os.Getenv("DYNO_LONG") != "" {
 		seeds = 2000
 	}
-	var acked, failed int
+	var acked, failed, installs int
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			s := simulate(t, uint64(seed), []int{3, 3, 1}[seed%3], 3000)
 			acked += len(s.acked)
+			for _, n := range s.nodes {
+				installs += n.installs
+			}
 			for _, w := range s.open {
 				if w.err != nil {
 					failed++
@@ -344,10 +401,10 @@ func TestSimulation(t *testing.T) {
 			return
 		}
 	}
-	if acked == 0 || failed == 0 {
-		t.Fatalf("%d acknowledged, %d failed: the simulation shows nothing", acked, failed)
+	if acked == 0 || failed == 0 || installs == 0 {
+		t.Fatalf("%d acknowledged, %d failed, %d snapshots: the simulation shows nothing", acked, failed, installs)
 	}
-	t.Logf("%d proposals acknowledged, %d failed", acked, failed)
+	t.Logf("%d proposals acknowledged, %d failed, %d snapshots installed", acked, failed, installs)
 }
 
 func TestSimulationReplays(t *testing.T) {

@@ -71,6 +71,14 @@ type Handler interface {
 	Unreachable(to ids.NodeID, group ids.GroupID, replica ids.ReplicaID)
 }
 
+// Observer is a Handler that also wants to hear of nodes that seem to be gone.
+type Observer interface {
+	// Down says that a node closed what it had open to this one: its process has
+	// probably ended. It is a hint, may be wrong and may not come. It must not
+	// block, and may come while Receive runs.
+	Down(node ids.NodeID)
+}
+
 // ErrClosed means the transport was closed.
 var ErrClosed = errors.New("transport closed")
 

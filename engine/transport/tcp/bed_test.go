@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"net"
@@ -155,10 +156,7 @@ func heartbeat(group ids.GroupID, to uint64, commit uint64) transport.Envelope {
 
 // appendOf is an append of one entry with size bytes, all of them i.
 func appendOf(group ids.GroupID, i uint64, size int) transport.Envelope {
-	data := make([]byte, size)
-	for k := range data {
-		data[k] = byte(i)
-	}
+	data := bytes.Repeat([]byte{byte(i)}, size)
 	return transport.Envelope{Group: group, Message: raftpb.Message{
 		Type: raftpb.MsgApp, From: 1, To: 2, Term: 7, LogTerm: 7, Index: i, Commit: i,
 		Entries: []raftpb.Entry{{Term: 7, Index: i + 1, Data: data}},

@@ -57,9 +57,16 @@ func (t *Transport) serve(nc net.Conn) {
 	_ = nc.SetDeadline(time.Time{})
 	t.count.accepted.Add(1)
 	t.heardFrom(h.from)
-	if err := in.read(); err != nil && t.ctx.Err() == nil {
+	err = in.read()
+	switch {
+	case t.ctx.Err() != nil:
+	case err != nil:
 		t.count.brokenFrame(err)
 		t.logs.warn("a connection is given up", err, "node", t.cfg.Node, "peer", h.from, "lane", h.lane)
+	case h.lane == transport.Control && !in.stopped.Load():
+		if o, ok := t.handler.(transport.Observer); ok {
+			o.Down(h.from) // no peer closes its control lane while it lives
+		}
 	}
 }
 
@@ -87,8 +94,8 @@ func (t *Transport) replace(in *inbound) {
 	t.ways[in.way] = in
 	t.mu.Unlock()
 	if old != nil {
-		t.count.replaced.Add(1)
 		old.stopped.Store(true)
+		t.count.replaced.Add(1)
 		hangUp(old.nc)
 		<-old.done
 	}

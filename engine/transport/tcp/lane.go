@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
+	"net"
 	"runtime/pprof"
 	"sync/atomic"
 	"time"
@@ -30,7 +30,7 @@ type lane struct {
 
 	connected atomic.Bool
 
-	w struct { // owner: the writer
+	w struct { // owner: the writer; one follows another by queue.running
 		enc     encoder
 		items   []item // memory for take
 		retries backoff
@@ -70,6 +70,7 @@ func (l *lane) write() {
 		err := l.serve(c)
 		l.connected.Store(false)
 		c.close()
+		l.w.enc, l.w.items = encoder{}, nil
 		l.lost(c, err)
 	}
 }
@@ -80,8 +81,7 @@ func (l *lane) connect() *outbound {
 	for {
 		pause, ok := l.pause(time.Now())
 		if !ok {
-			l.w.enc, l.w.items = encoder{}, nil
-			return nil
+			return nil // l.w is the next writer's from now on
 		}
 		if pause > 0 {
 			l.rest(pause)
@@ -115,7 +115,8 @@ func (l *lane) failed(err error) {
 	l.t.count.attemptFailed(err)
 	l.peer.failed(err)
 	l.postpone(time.Now().Add(l.w.retries.next(rand.Float64())), true)
-	l.drop(l.take(l.w.items), 0)
+	l.drop(l.take(nil), 0)
+	l.w.items = nil
 }
 
 // lost decides when to connect again after a connection broke. One that lived
@@ -126,7 +127,7 @@ func (l *lane) lost(c *outbound, err error) {
 		return
 	}
 	l.t.count.lost.Add(1)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() { // the deadline, or TCP's own
 		l.t.count.stalled.Add(1)
 		l.t.logs.warn("a connection is given up", fmt.Errorf("%w: %w", errStalled, err), "node", l.t.cfg.Node, "peer", l.peer.id, "lane", l.kind)
 	}
@@ -176,10 +177,10 @@ func (l *lane) writeAll(c *outbound, items []item) error {
 			return err
 		}
 		refused := len(enc.refused)
+		l.t.count.tooLarge.Add(uint64(refused))
 		for _, k := range enc.refused {
 			l.t.reports.add(l.peer.id, &items[k].envelope)
 		}
-		l.t.count.tooLarge.Add(uint64(refused))
 		l.t.count.sentMessages.Add(uint64(next - i - refused))
 		l.t.count.sentFrames.Add(uint64(len(enc.frames)))
 		enc.reset()
@@ -189,13 +190,14 @@ func (l *lane) writeAll(c *outbound, items []item) error {
 	return nil
 }
 
-// drop reports and forgets items from i on.
+// drop reports and forgets items from i on. Who hears of it finds them counted,
+// and room in the queue.
 func (l *lane) drop(items []item, i int) {
+	l.t.count.unreachable.Add(uint64(len(items) - i))
+	l.release(sizeOf(items[i:]))
 	for k := i; k < len(items); k++ {
 		l.t.reports.add(l.peer.id, &items[k].envelope)
 	}
-	l.t.count.unreachable.Add(uint64(len(items) - i))
-	l.release(sizeOf(items[i:]))
 	l.recycle(items)
 }
 

@@ -28,7 +28,7 @@ func TestSlabCopies(t *testing.T) {
 		r := rand.New(rand.NewPCG(1, 1))
 		s := newSlab(frameBytesMaxMax)
 		total, passed := 0, 0
-		for total < 64<<20 {
+		for total < 32<<20 {
 			var batch []transport.Envelope
 			for range 20 {
 				batch = append(batch, appendOf(1, 1, c.min+r.IntN(c.max-c.min)))

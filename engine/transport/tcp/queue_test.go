@@ -1,0 +1,113 @@
+package tcp
+
+import (
+	"testing"
+	"time"
+
+	"dyno/engine/transport"
+)
+
+func testQueue(max int64) *queue { return &queue{max: max, wake: make(chan struct{}, 1)} }
+
+func TestBackoff(t *testing.T) {
+	b := backoff{min: 50, max: 1000}
+	for _, want := range []time.Duration{50, 100, 200, 400, 800, 1000, 1000} {
+		if got := b.next(0.9999999); got != want-1 && got != want {
+			t.Errorf("at most %d, want %d", got, want)
+		}
+	}
+	b.reset()
+	for _, want := range []time.Duration{25, 50, 100} {
+		if got := b.next(0); got != want {
+			t.Errorf("at least %d, want %d", got, want)
+		}
+	}
+}
+
+func TestQueueTakesOneOfAnySize(t *testing.T) {
+	q := testQueue(100)
+	big := []transport.Envelope{appendOf(1, 1, 1000), heartbeat(1, 2, 3)}
+	if n, start := q.put(big); n != 1 || !start {
+		t.Fatal(n, start)
+	}
+	if n, start := q.put(big[1:]); n != 0 || start {
+		t.Fatal(n, start)
+	}
+	items := q.take(nil)
+	if n, _ := q.put(big[1:]); n != 0 {
+		t.Fatal("there was room before the writer was done")
+	}
+	q.release(sizeOf(items))
+	if n, start := q.put(big[1:]); n != 1 || start {
+		t.Fatal(n, start)
+	}
+}
+
+// TestQueueWakes: only from empty to not empty, and never the writer that is
+// being started.
+func TestQueueWakes(t *testing.T) {
+	q := testQueue(1 << 20)
+	woken := func() bool {
+		select {
+		case <-q.wake:
+			return true
+		default:
+			return false
+		}
+	}
+	batch := one(heartbeat(1, 2, 3))
+	q.put(batch)
+	if woken() {
+		t.Error("by the first")
+	}
+	q.take(nil)
+	q.put(batch)
+	if !woken() {
+		t.Error("not by the first after a take")
+	}
+	q.put(batch)
+	if woken() {
+		t.Error("by the second")
+	}
+}
+
+func TestPauseAndKick(t *testing.T) {
+	at := time.Unix(1000, 0)
+	q := testQueue(1 << 20)
+	if _, ok := q.pause(at); ok {
+		t.Fatal("a writer without work goes on")
+	}
+	q.put(one(heartbeat(1, 2, 3)))
+	pause := func() time.Duration {
+		d, ok := q.pause(at)
+		if !ok {
+			t.Fatal("the writer ends")
+		}
+		return max(d, 0)
+	}
+	if pause() != 0 {
+		t.Fatal("waits before the first attempt")
+	}
+	q.postpone(at.Add(time.Second), true)
+	if pause() != time.Second {
+		t.Fatal(pause())
+	}
+	q.kick()
+	if pause() != 0 {
+		t.Fatal("a kick does not end the pause")
+	}
+	q.kick() // while the attempt is under way
+	q.postpone(at.Add(time.Second), true)
+	if pause() != 0 {
+		t.Fatal("the kick is forgotten")
+	}
+	q.postpone(at.Add(time.Second), true)
+	if pause() != time.Second {
+		t.Fatal("one kick is good for two attempts")
+	}
+	q.postpone(at.Add(time.Second), false)
+	q.kick()
+	if pause() != time.Second {
+		t.Fatal("a kick ends the pause of a connection that does not last")
+	}
+}
