@@ -92,7 +92,7 @@ func (n *Node) Read(p int, from ids.Offset, maxBytes int) (next, hw ids.Offset, 
 	defer n.c.mu.Unlock()
 	n.c.trace.add(fmt.Sprintf("read %d: p%d from %d: %d batches, hw %d, %v", n.id, p, from, len(res.Batches), res.HighWatermark, err))
 	if err != nil {
-		if !errors.Is(err, partition.ErrOffsetOutOfRange) || from <= res.HighWatermark {
+		if !errors.Is(err, partition.ErrOffsetOutOfRange) || from >= res.LogStart && from <= res.HighWatermark {
 			n.c.violation("node %d p%d: read from %d, high watermark %d: %v", n.id, p, from, res.HighWatermark, err)
 		}
 		return from, res.HighWatermark, err

@@ -27,6 +27,10 @@ type Config struct {
 	SegmentBytes int64
 	// TailBytes of entries that each node keeps in memory: 32 KiB.
 	TailBytes int64
+	// Files lets nodes move entries to files, drop them there, and send
+	// snapshots; each file is FileBytes large: 1 KiB.
+	Files     bool
+	FileBytes int64
 	// Replica is the template of every replica: elections after 10 ticks,
 	// heartbeats every 2, 8 KiB of entries in a message.
 	Replica replica.Config
@@ -38,6 +42,7 @@ func (c *Config) setDefaults() {
 	def(&c.Replicas, min(3, c.Nodes))
 	def(&c.SegmentBytes, 256<<10)
 	def(&c.TailBytes, 32<<10)
+	def(&c.FileBytes, 1<<10)
 	def(&c.Replica.ElectionTicks, 10)
 	def(&c.Replica.HeartbeatTicks, 2)
 	def(&c.Replica.MessageBytesMax, 8<<10)
@@ -155,6 +160,9 @@ func (c *Cluster) passOne() bool {
 			n.pass()
 			return true
 		}
+		if n.up && n.gate.grant(func(p int) bool { return p < moverTurn && n.moving[p] }) {
+			return true
+		}
 	}
 	return false
 }
@@ -234,7 +242,8 @@ func (c *Cluster) Rest(rounds int, also func() bool) error {
 	for range rounds {
 		for _, n := range c.nodes {
 			n.Tick()
-			n.Release()
+			for n.Release(); n.Grant(); n.Release() {
+			}
 			c.Advance(time.Millisecond)
 		}
 		if content := also(); content && c.same() {

@@ -30,7 +30,7 @@
 // mailbox in several pieces is put while the worker is held (Node.atOnce), or it
 // would be up to the scheduler how many of them one drain sees.
 //
-// Between manager and log stands a store: it keeps every append until it is
+// Between manager and log stands a heldLog: it keeps every append until it is
 // passed on. A slow disk, a crash before the sync and a power cut in the middle
 // of a write (Node.Tear) are therefore choices of the test.
 //
@@ -45,5 +45,5 @@
 //   - A linearizable read sees what was applied anywhere before it was asked.
 //   - No replica is damaged, no log is corrupt, no waiter is told twice.
 //
-// Read next: testdata/basic.txt, then cluster.go, node.go, ledger.go, sim.go.
+// Read next: testdata/basic.txt, then cluster.go, node.go, ledger.go, files.go, sim.go.
 package enginetest

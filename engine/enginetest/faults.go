@@ -89,9 +89,12 @@ func (s *Sim) while() int {
 		return 1 + s.rng.IntN(10)
 	case 1, 2:
 		return 1 + s.rng.IntN(100)
-	default:
-		return 100 + s.rng.IntN(900)
+	case 3:
+		if s.cfg.Files { // what it misses is to be gone when it comes back
+			return 1000 + s.rng.IntN(3000)
+		}
 	}
+	return 100 + s.rng.IntN(900)
 }
 
 func (s *Sim) startLater(n *Node) {

@@ -16,6 +16,7 @@ type ledger struct {
 	c          *Cluster
 	logs       []partLog
 	violations []string
+	snapshots  int // installed
 }
 
 // partLog is one partition: what any node ever applied. Nothing in it changes.
@@ -113,6 +114,27 @@ func (c *Cluster) applied(m *machine, entries []replica.Entry) {
 	}
 }
 
+// began takes over a replica that does not begin at the first entry: its files or
+// a snapshot say where.
+func (c *Cluster) began(m *machine) {
+	at, hw := m.Applied(), m.Offsets().HighWatermark
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := &c.logs[m.p]
+	if int(at) > len(l.entries) {
+		c.violation("node %d p%d begins behind entry %d of %d", m.n.id, m.p, at, len(l.entries))
+		return
+	}
+	end := ids.Offset(0)
+	if at > 0 {
+		m.sum, end = l.sums[at-1], l.ends[at-1]
+	}
+	if hw != end || hw < m.hw {
+		c.violation("node %d p%d begins behind entry %d: high watermark %d after %d, committed up to %d", m.n.id, m.p, at, hw, m.hw, end)
+	}
+	m.hw = hw
+}
+
 // shown looks at the high watermark when a replica has applied all up to index.
 func (c *Cluster) shown(m *machine, index ids.LogIndex) {
 	hw := m.Offsets().HighWatermark
@@ -151,8 +173,11 @@ func (l *partLog) add(e *replica.Entry, sum uint32) {
 
 // line is one committed entry in words.
 func (l *partLog) line(e *replica.Entry) string {
-	if len(e.Data) < headerBytes {
+	switch {
+	case len(e.Data) == 0:
 		return fmt.Sprintf("%d/%d -", e.Index, e.Term)
+	case len(e.Data) < headerBytes:
+		return fmt.Sprintf("%d/%d command", e.Index, e.Term)
 	}
 	base, in := header(e.Data)
 	return fmt.Sprintf("%d/%d offset %d+%d %s", e.Index, e.Term, base, in.Records, text(e.Data))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing/synctest"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"dyno/engine/multiraft"
 	"dyno/engine/partition"
 	"dyno/engine/replica"
+	"dyno/engine/store"
 	"dyno/engine/transport"
 	"dyno/wal"
 	"dyno/wal/vfs"
@@ -22,24 +24,33 @@ import (
 type Node struct {
 	c    *Cluster
 	id   ids.NodeID
-	mem  *vfs.Mem // the disk; another one after each power cut
+	mem  *vfs.Mem // the log's disk; another one after each power cut
+	disk *vfs.Mem // that of the partitions' files, likewise
 	life int
 	up   bool
 	slow bool // appends wait for Pass although the cluster is not ByHand; until the next Start
 
 	// Of this life; store stays for a look at what the last one had durably.
 	power *power
-	store *store
+	store *heldLog
 	wire  *wire
 	mgr   *multiraft.Manager
 	parts map[int]*machine // by partition
+
+	// Of this life, with Config.Files.
+	fileFS vfs.FS
+	gate   *gate
+	movers sync.WaitGroup
+	mover  bool         // one runs; it and moving change when all is quiet, or under Cluster.mu
+	moving map[int]bool // partitions whose files a mover writes
 }
 
 // forEver is longer than any simulation lasts.
 const forEver = 100 * 365 * 24 * time.Hour
 
 func newNode(c *Cluster, id ids.NodeID) *Node {
-	return &Node{c: c, id: id, mem: vfs.NewMem(c.cfg.Seed<<8 | uint64(id))}
+	seed := c.cfg.Seed<<8 | uint64(id)
+	return &Node{c: c, id: id, mem: vfs.NewMem(seed), disk: vfs.NewMem(^seed)}
 }
 
 // ID is the node's id, from 1.
@@ -63,6 +74,7 @@ func (n *Node) Start() {
 
 func (n *Node) start() error {
 	n.power = &power{}
+	n.fileFS, n.gate, n.mover, n.moving = vfs.NewFaulty(n.disk, n.power.plan), &gate{}, false, map[int]bool{}
 	log, err := wal.Open(wal.Options{
 		FS: vfs.NewFaulty(n.mem, n.power.plan), Dir: "wal", SegmentBytes: n.c.cfg.SegmentBytes,
 		SpareSegments: 1, WriteBytesMax: 64 << 10,
@@ -71,7 +83,7 @@ func (n *Node) start() error {
 		return err
 	}
 	synctest.Wait() // the pool has made its segments
-	n.store = &store{Log: log}
+	n.store = &heldLog{Log: log}
 	n.wire = &wire{Transport: n.c.net.Node(n.id), n: n}
 	n.mgr, err = multiraft.New(multiraft.Config{
 		Node: n.id, Log: n.store, Transport: n.wire, Listener: listener{n}, Workers: 1, Tick: forEver,
@@ -97,16 +109,30 @@ func (n *Node) open(p int) error {
 		if m.Node != n.id {
 			continue
 		}
-		part, err := partition.New(partition.Config{Settings: partition.Settings{RetentionMS: -1, RetentionBytes: -1}})
+		mach := &machine{n: n, p: p}
+		cfg := partition.Config{Settings: partition.Settings{RetentionMS: -1, RetentionBytes: -1}}
+		spec := multiraft.Spec{Group: group(p), Replica: m.Replica, Members: members}
+		if n.c.cfg.Files {
+			files, err := n.openFiles(p)
+			if err != nil {
+				return err
+			}
+			if cfg.State, err = files.State(); err != nil {
+				return err
+			}
+			mach.files, cfg.Cold, spec.Cold, spec.Snapshots = files, files, cold{files, p}, snapshots{mach}
+		}
+		var err error
+		if mach.Partition, err = partition.New(cfg); err != nil {
+			return err
+		}
+		n.parts[p] = mach
+		n.c.began(mach)
+		g, err := n.mgr.Open(spec, mach)
 		if err != nil {
 			return err
 		}
-		n.parts[p] = &machine{Partition: part, n: n, p: p}
-		g, err := n.mgr.Open(multiraft.Spec{Group: group(p), Replica: m.Replica, Members: members}, n.parts[p])
-		if err != nil {
-			return err
-		}
-		part.Attach(g)
+		mach.Attach(g)
 	}
 	return nil
 }
@@ -122,7 +148,7 @@ func (n *Node) Crash() {
 // part of it that the seed chooses.
 func (n *Node) PowerCut(seed uint64) {
 	n.c.note("power cut %d", n.id)
-	n.mem = n.mem.PowerCut(seed)
+	n.mem, n.disk = n.mem.PowerCut(seed), n.disk.PowerCut(seed+1)
 	n.power.cut()
 	n.end()
 }
@@ -152,25 +178,42 @@ func (n *Node) end() {
 	n.c.settle()
 	n.store.drop()
 	n.c.settle()
-	_ = n.mgr.Close()       // its log is dead, and says so
-	_ = n.store.Log.Close() // likewise
+	n.gate.close(errDown)
 	n.c.settle()
+	_ = n.mgr.Close() // its log is dead, and says so
+	n.movers.Wait()
+	_ = n.store.Log.Close() // likewise
+	_ = n.closeFiles()
+	n.c.settle()
+}
+
+func (n *Node) closeFiles() error {
+	var errs []error
+	for p := range n.c.cfg.Partitions {
+		if m := n.parts[p]; m != nil && m.files != nil {
+			errs = append(errs, m.files.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Stop ends the life cleanly: all that was submitted becomes durable, and the
 // log's end says that it is one.
 func (n *Node) Stop() error {
 	n.c.note("stop %d", n.id)
-	n.Release()
+	for n.Release(); n.Grant(); n.Release() {
+	}
 	_ = n.wire.Close() // in memory: it cannot fail
 	ended := make(chan error, 1)
 	go func() { ended <- n.mgr.Close() }()
 	for synctest.Wait(); n.store.waiting() > 0; synctest.Wait() {
 		n.pass()
-		synctest.Wait()
 	}
 	n.up = false
-	err := errors.Join(<-ended, n.store.Log.Close())
+	n.gate.close(errDown)
+	err := <-ended
+	n.movers.Wait()
+	err = errors.Join(err, n.store.Log.Close(), n.closeFiles())
 	n.c.settle()
 	return err
 }
@@ -312,6 +355,10 @@ func records(list []wal.Record) (text string) {
 			text += fmt.Sprintf(" p%d entry %d/%d", partitionOf(ids.GroupID(r.Stream)), r.Index, r.Term)
 		case wal.KindState:
 			text += fmt.Sprintf(" p%d state term=%d vote=%d commit=%d", partitionOf(ids.GroupID(r.Stream)), r.Term, r.Vote, r.Index)
+		case wal.KindTruncateBefore:
+			text += fmt.Sprintf(" p%d cut before %d", partitionOf(ids.GroupID(r.Stream)), r.Index)
+		case wal.KindTruncateAfter:
+			text += fmt.Sprintf(" p%d cut after %d", partitionOf(ids.GroupID(r.Stream)), r.Index)
 		default:
 			text += fmt.Sprintf(" p%d kind %d at %d", partitionOf(ids.GroupID(r.Stream)), r.Kind, r.Index)
 		}
@@ -326,10 +373,11 @@ func records(list []wal.Record) (text string) {
 // shoulder.
 type machine struct {
 	*partition.Partition
-	n   *Node
-	p   int
-	hw  ids.Offset
-	sum uint32 // chained over what was applied
+	n     *Node
+	p     int
+	files *store.Log // nil without Config.Files
+	hw    ids.Offset
+	sum   uint32 // chained over what was applied
 }
 
 var _ replica.StateMachine = (*machine)(nil)

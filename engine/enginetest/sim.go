@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -21,6 +22,9 @@ type SimConfig struct {
 	SegmentBytes       int64          // 256 KiB
 	TailBytes          int64          // 32 KiB
 	Replica            replica.Config // see Config
+	// Files moves entries to files and deletes the oldest, so that replicas that
+	// lag are given snapshots.
+	Files bool
 	// Messages keeps every message in the trace.
 	Messages bool
 }
@@ -32,6 +36,8 @@ type SimResult struct {
 	Retries    int // batches sent again
 	Unknown    int // batches whose outcome their client never learned
 	Entries    int // committed, in all partitions
+	Moves      int // to files, begun
+	Snapshots  int // installed
 	Faults     map[string]int
 	Steps      int
 	Hash       uint64 // of everything that happened
@@ -101,7 +107,7 @@ func Simulate(cfg SimConfig) *SimResult {
 	s.harsh = 2 + s.rng.IntN(7)
 	s.c = New(Config{
 		Nodes: cfg.Nodes, Partitions: cfg.Partitions, Replicas: cfg.Replicas, Seed: s.rng.Uint64() >> 8,
-		ByHand: true, SegmentBytes: cfg.SegmentBytes, TailBytes: cfg.TailBytes, Replica: cfg.Replica,
+		ByHand: true, SegmentBytes: cfg.SegmentBytes, TailBytes: cfg.TailBytes, Replica: cfg.Replica, Files: cfg.Files,
 	})
 	defer s.c.Close()
 	s.c.ShowMessages(cfg.Messages)
@@ -110,7 +116,7 @@ func Simulate(cfg SimConfig) *SimResult {
 	s.clients()
 	s.play()
 	s.finish()
-	s.res.Steps, s.res.Hash = s.step, s.c.Hash()
+	s.res.Steps, s.res.Hash, s.res.Snapshots = s.step, s.c.Hash(), s.c.snapshots
 	s.res.Violations, s.res.Trace = s.c.Violations(), s.c.Lines()
 	return &s.res
 }
@@ -158,6 +164,10 @@ func (s *Sim) faults() (n int) {
 // one is one stimulus.
 func (s *Sim) one() {
 	n := s.c.nodes[s.rng.IntN(s.cfg.Nodes)]
+	if s.cfg.Files && s.rng.IntN(12) == 0 {
+		s.tend(n)
+		return
+	}
 	switch r := s.rng.IntN(1000); {
 	case r < 300:
 		s.c.Advance(time.Duration(s.rng.IntN(2000)) * time.Microsecond)
@@ -173,6 +183,34 @@ func (s *Sim) one() {
 		s.operate()
 	default:
 		s.fault()
+	}
+}
+
+// tend does a piece of the work that keeps a node's log short.
+func (s *Sim) tend(n *Node) {
+	p := s.rng.IntN(s.cfg.Partitions)
+	switch r := s.rng.IntN(20); {
+	case r < 10:
+		n.Grant()
+	case r < 13:
+		if n.Move(p) {
+			s.res.Moves++
+		}
+	case r < 15:
+		n.Reclaim()
+	case r < 18:
+		n.Retain(p)
+	default:
+		leader := s.c.Leader(p)
+		if leader == nil {
+			return
+		}
+		o := leader.parts[p].Offsets()
+		offset := o.HighWatermark
+		if s.rng.IntN(2) == 0 {
+			offset = o.LogStart + ids.Offset(s.rng.Int64N(int64(o.HighWatermark-o.LogStart)+1))
+		}
+		_ = leader.DeleteRecords(p, offset) // refused or not: Apply tells
 	}
 }
 
@@ -340,6 +378,9 @@ func (s *Sim) verify() {
 			if m := n.parts[p]; m.sum != l.sums[len(l.sums)-1] {
 				s.c.Violation("node %d p%d: checksum %08x, the log's is %08x", n.id, p, m.sum, l.sums[len(l.sums)-1])
 			}
+			if first := s.c.Replicas(p)[0]; !bytes.Equal(n.parts[p].State(), first.parts[p].State()) {
+				s.c.Violation("p%d: nodes %d and %d have different state:\n%x\n%x", p, first.id, n.id, first.parts[p].State(), n.parts[p].State())
+			}
 			s.readAll(n, p)
 		}
 		s.sequences(p)
@@ -355,7 +396,7 @@ func (s *Sim) verify() {
 // history ends with such a read.
 func (s *Sim) readAll(n *Node, p int) {
 	end := s.c.logs[p].ends[len(s.c.logs[p].ends)-1]
-	for o := ids.Offset(0); o < end; {
+	for o := n.parts[p].Offsets().LogStart; o < end; {
 		next, _, err := n.Read(p, o, 1+s.rng.IntN(64<<10))
 		if err != nil || next == o {
 			s.c.Violation("node %d p%d: read %d of %d: %v", n.id, p, o, end, err)
@@ -394,6 +435,6 @@ func (s *Sim) producer(id ids.ProducerID) *producer { return s.producers[id-1000
 
 // String is one line.
 func (r *SimResult) String() string {
-	return fmt.Sprintf("%d operations, %d batches acknowledged, %d sent again, %d unknown, %d entries, %d steps, faults %v, hash %016x",
-		r.Operations, r.Acked, r.Retries, r.Unknown, r.Entries, r.Steps, r.Faults, r.Hash)
+	return fmt.Sprintf("%d operations, %d batches acknowledged, %d sent again, %d unknown, %d entries, %d moves, %d snapshots, %d steps, faults %v, hash %016x",
+		r.Operations, r.Acked, r.Retries, r.Unknown, r.Entries, r.Moves, r.Snapshots, r.Steps, r.Faults, r.Hash)
 }

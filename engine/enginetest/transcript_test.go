@@ -46,7 +46,7 @@ type story struct {
 // commands is the language of the transcripts. Each does one thing; what follows
 // from it is let happen (Stabilize) unless the command is said not to.
 var commands = map[string]func(s *story) string{
-	"cluster":    (*story).cluster,   // nodes=3 partitions=1 replicas=3: a new one
+	"cluster":    (*story).cluster,   // nodes=3 partitions=1 replicas=3 files=off: a new one
 	"show":       (*story).show,      // messages=on|off
 	"elect":      (*story).elect,     // node=1 partition=0
 	"transfer":   (*story).transfer,  // from=1 to=2 partition=0
@@ -64,6 +64,9 @@ var commands = map[string]func(s *story) string{
 	"tear":       (*story).tear,      // node=1 seed=1: power cut in the middle of a held append
 	"stop":       (*story).stop,      // node=1|all: cleanly
 	"restart":    (*story).restart,   // node=1|all
+	"move":       (*story).move,      // node=1|all: what is applied goes to the files, and out of the log
+	"delete":     (*story).delete,    // node=1 offset=4: the log start moves up, on the leader
+	"retain":     (*story).retain,    // node=1|all: files below the log start are deleted
 	"tick":       (*story).tick,      // n=1 node=all
 	"stabilize":  func(*story) string { return "" },
 	"status":     func(s *story) string { return s.c.StatusText() },
@@ -150,7 +153,7 @@ func (s *story) cluster() string {
 	}
 	s.c = New(Config{
 		Nodes: s.number("nodes", 3), Partitions: s.number("partitions", 1), Replicas: s.number("replicas", 0),
-		Seed: uint64(s.number("seed", 1)),
+		Seed: uint64(s.number("seed", 1)), Files: s.arg("files", "off") == "on",
 	})
 	s.c.SetLinks(transport.Link{})
 	s.c.Stabilize()
@@ -272,6 +275,24 @@ func (s *story) stop() string {
 			s.t.Errorf("%s: stop node %d: %v", s.d.Pos, n.ID(), err)
 		}
 	})
+}
+
+func (s *story) move() string {
+	return s.each(true, func(n *Node) {
+		n.Move(s.number("partition", 0))
+		s.c.Stabilize()
+	})
+}
+
+func (s *story) delete() string {
+	if err := s.node().DeleteRecords(s.number("partition", 0), ids.Offset(s.number("offset", 0))); err != nil {
+		return err.Error() + "\n"
+	}
+	return ""
+}
+
+func (s *story) retain() string {
+	return s.each(true, func(n *Node) { n.Retain(s.number("partition", 0)) })
 }
 
 func (s *story) tick() string {

@@ -59,9 +59,9 @@ func (p *power) release() {
 	}
 }
 
-// store is the log as a manager sees it: appends wait here until they are
+// heldLog is the log as a manager sees it: appends wait here until they are
 // passed on, one at a time and in order. Everything else is the log's.
-type store struct {
+type heldLog struct {
 	*wal.Log
 
 	mu   sync.Mutex
@@ -69,10 +69,10 @@ type store struct {
 	dead error // every append fails with it
 }
 
-var _ multiraft.Log = (*store)(nil)
+var _ multiraft.Log = (*heldLog)(nil)
 
 // Submit implements multiraft.Log.
-func (s *store) Submit(a *wal.Append) error {
+func (s *heldLog) Submit(a *wal.Append) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dead != nil {
@@ -83,14 +83,14 @@ func (s *store) Submit(a *wal.Append) error {
 }
 
 // waiting counts the appends that are not passed on.
-func (s *store) waiting() int {
+func (s *heldLog) waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.held)
 }
 
 // next takes the oldest append, nil if there is none.
-func (s *store) next() *wal.Append {
+func (s *heldLog) next() *wal.Append {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.held) == 0 {
@@ -102,28 +102,29 @@ func (s *store) next() *wal.Append {
 }
 
 // pass hands a to the log, which ends it on a goroutine of its own.
-func (s *store) pass(a *wal.Append) {
+func (s *heldLog) pass(a *wal.Append) {
 	if err := s.Log.Submit(a); err != nil {
 		a.Done(err)
 	}
 }
 
 // refuse fails everything from now on.
-func (s *store) refuse(err error) {
+func (s *heldLog) refuse(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dead = err
 }
 
 // drop fails what is held; refuse comes first.
-func (s *store) drop() {
+func (s *heldLog) drop() {
 	for a := s.next(); a != nil; a = s.next() {
 		a.Done(s.dead)
 	}
 }
 
-// holds says whether the log has the entry durably.
-func (s *store) holds(stream, index, term uint64) bool {
+// holds says whether the node has the entry durably: in the log, or cut from it,
+// which happens only when the files have it or a snapshot stands for it.
+func (s *heldLog) holds(stream, index, term uint64) bool {
 	got, err := s.Term(stream, index)
-	return err == nil && got == term
+	return err == nil && got == term || errors.Is(err, wal.ErrCompacted)
 }
