@@ -368,7 +368,7 @@ func (h handler) Receive(_ ids.NodeID, batch []transport.Envelope) {
 func (h handler) Down(node ids.NodeID) {
 	for _, w := range h.m.workers {
 		w.box.call(func() {
-			for _, g := range w.groups {
+			for _, g := range w.byID() {
 				if rank, voter := g.rankWithout(node); voter {
 					g.rep.PeerDown(g.replicaOn(node), 1+rank*downRankTicks)
 					w.touch(g)
