@@ -42,6 +42,7 @@ var misfortunes = []struct {
 	{"transfer", 6, (*Sim).transfer},
 	{"election", 3, (*Sim).election},
 	{"clock jump", 4, (*Sim).clockJump},
+	{"false alarm", 4, (*Sim).falseAlarm},
 }
 
 // FaultKinds names every kind of fault.
@@ -111,6 +112,11 @@ func (s *Sim) crash() bool {
 		return false
 	}
 	n.Crash()
+	for _, o := range s.c.nodes { // its connections are closed, which is heard or not
+		if s.rng.IntN(2) == 0 {
+			o.Suspect(n.id)
+		}
+	}
 	s.startLater(n)
 	return true
 }
@@ -248,4 +254,16 @@ func (s *Sim) clockJump() bool {
 		n.Tick()
 	}
 	return true
+}
+
+// falseAlarm tells a node, or all of them, that another one is gone.
+func (s *Sim) falseAlarm() bool {
+	about, all, told := s.victim(), s.rng.IntN(2) == 0, false
+	for _, n := range s.c.nodes {
+		if n.up && n != about && (all || s.rng.IntN(2) == 0) {
+			n.Suspect(about.id)
+			told = true
+		}
+	}
+	return told
 }

@@ -31,11 +31,12 @@ type Node struct {
 	slow bool // appends wait for Pass although the cluster is not ByHand; until the next Start
 
 	// Of this life; store stays for a look at what the last one had durably.
-	power *power
-	store *heldLog
-	wire  *wire
-	mgr   *multiraft.Manager
-	parts map[int]*machine // by partition
+	power   *power
+	store   *heldLog
+	wire    *wire
+	handler transport.Handler // the manager's
+	mgr     *multiraft.Manager
+	parts   map[int]*machine // by partition
 
 	// Of this life, with Config.Files.
 	fileFS vfs.FS
@@ -267,6 +268,18 @@ func (n *Node) Transfer(p int, to ids.NodeID) error {
 	return err
 }
 
+// Suspect tells the node that another one seems to be gone, as a transport does
+// when a connection was closed. It may be wrong.
+func (n *Node) Suspect(other ids.NodeID) {
+	o, ok := n.handler.(transport.Observer)
+	if !ok || !n.up {
+		return
+	}
+	n.c.note("down %d: node %d seems to be gone", n.id, other)
+	o.Down(other)
+	n.c.settle()
+}
+
 // Status is what the node's replica of a partition is; false if there is none,
 // or the node is down.
 func (n *Node) Status(p int) (multiraft.Status, bool) {
@@ -303,7 +316,10 @@ type wire struct {
 }
 
 // Start implements transport.Transport.
-func (w *wire) Start(h transport.Handler) { w.Transport.Start(&inbound{w.n, h}) }
+func (w *wire) Start(h transport.Handler) {
+	w.n.handler = h
+	w.Transport.Start(&inbound{w.n, h})
+}
 
 // inbound is called by Cluster.Advance, so on the test's goroutine.
 type inbound struct {

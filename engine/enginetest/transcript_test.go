@@ -67,6 +67,7 @@ var commands = map[string]func(s *story) string{
 	"move":       (*story).move,      // node=1|all: what is applied goes to the files, and out of the log
 	"delete":     (*story).delete,    // node=1 offset=4: the log start moves up, on the leader
 	"retain":     (*story).retain,    // node=1|all: files below the log start are deleted
+	"suspect":    (*story).suspect,   // node=2 of=1: it is told that node 1 seems to be gone
 	"tick":       (*story).tick,      // n=1 node=all
 	"stabilize":  func(*story) string { return "" },
 	"status":     func(s *story) string { return s.c.StatusText() },
@@ -293,6 +294,10 @@ func (s *story) delete() string {
 
 func (s *story) retain() string {
 	return s.each(true, func(n *Node) { n.Retain(s.number("partition", 0)) })
+}
+
+func (s *story) suspect() string {
+	return s.each(true, func(n *Node) { n.Suspect(s.list("of")[0].ID()) })
 }
 
 func (s *story) tick() string {
