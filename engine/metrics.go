@@ -20,6 +20,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.collectRaft(ch)
 	c.collectFront(ch)
 	c.collectNode(ch)
+	c.collectPeers(ch)
 }
 
 // metric is one sample; labels are pairs of name and value.
@@ -80,6 +81,7 @@ func (c *collector) collectRaft(ch chan<- prometheus.Metric) {
 	count(ch, "dyno_raft_reads_total", "ReadIndex attempts.", s.Reads)
 	count(ch, "dyno_raft_refused_total", "Proposals refused because a queue was full.", s.Refused+s.Overload)
 	count(ch, "dyno_raft_dropped_total", "Proposals that Raft dropped.", s.Dropped)
+	count(ch, "dyno_raft_snapshots_total", "Snapshots installed here.", s.Snapshots)
 	count(ch, "dyno_raft_lost_messages_total", "Messages of peers dropped because a mailbox was full.", s.Lost)
 	h := c.node.raft.Health()
 	gauge(ch, "dyno_raft_groups", "Raft groups on this node by role.", h.Leaders, "role", "leader")

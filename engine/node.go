@@ -16,6 +16,7 @@ import (
 	"dyno/engine/kafka"
 	"dyno/engine/metadata"
 	"dyno/engine/multiraft"
+	"dyno/engine/replica"
 	"dyno/engine/store"
 	"dyno/wal"
 )
@@ -147,13 +148,16 @@ func repairHint(err error, dir string) error {
 	return err
 }
 
+// quietTicks is how long a group is idle before it goes quiet: half a second.
+const quietTicks = 25
+
 // entryBytesMax bounds one record batch, whatever max.message.bytes says.
 const entryBytesMax = 32 << 20
 
 func (n *Node) openRaft() error {
 	m, err := multiraft.New(multiraft.Config{
 		Node: n.identity.NodeID, Log: n.log, Listener: n.notices, TailBytes: n.cfg.WAL.TailBytes,
-		Transport: n.transport(),
+		Transport: n.transport(), Replica: replica.Config{QuietTicks: quietTicks},
 		// An entry that no segment can hold would end the log.
 		EntryBytesMax: int(min(entryBytesMax, n.log.RecordBytesMax())),
 		NowMS:         func() int64 { return n.cfg.Now().UnixMilli() },

@@ -27,7 +27,7 @@ type Peer struct {
 type peers struct {
 	node   *Node
 	mux    *portMux
-	raft   transport.Transport
+	raft   *tcp.Transport
 	rpc    *grpc.Server
 	served chan struct{} // closed when rpc's accept loop ended
 	client *admin.Client

@@ -40,6 +40,7 @@ type Manager struct {
 	closed bool
 	ended  chan struct{} // closed when Close is through
 
+	alive    alive
 	installs sync.WaitGroup // goroutines that install a snapshot, one for a group at most
 }
 
@@ -53,6 +54,8 @@ func New(cfg Config) (*Manager, error) {
 		cfg: cfg, open: map[ids.GroupID]*Group{}, started: uint64(time.Now().UnixNano()),
 		failed: make(chan struct{}), ended: make(chan struct{}), ticker: newTicker(cfg.Tick),
 	}
+	m.alive.m = m
+	m.ticker.alive = &m.alive
 	m.groups.init()
 	for range cfg.Workers {
 		m.workers = append(m.workers, m.newWorker())
@@ -145,6 +148,7 @@ func (g *Group) open(sm replica.StateMachine) error {
 	if !g.w.box.call(g.start) {
 		return replica.ErrStopped
 	}
+	g.m.alive.meet(g.spec.Members)
 	g.m.mu.Lock()
 	g.m.groups.insert(mix(uint64(g.spec.Group)), g)
 	g.m.mu.Unlock()
@@ -351,9 +355,13 @@ func (m *Manager) Close() error {
 type handler struct{ m *Manager }
 
 // Receive implements transport.Handler.
-func (h handler) Receive(_ ids.NodeID, batch []transport.Envelope) {
+func (h handler) Receive(from ids.NodeID, batch []transport.Envelope) {
+	h.m.alive.heardFrom(from)
 	for i := range batch {
 		e := &batch[i]
+		if e.Group == 0 {
+			continue // a pulse: it has done its work
+		}
 		g := h.m.Group(e.Group)
 		if g == nil || uint64(g.spec.Replica) != e.Message.To {
 			h.m.strays.Add(1)
@@ -363,20 +371,8 @@ func (h handler) Receive(_ ids.NodeID, batch []transport.Envelope) {
 	}
 }
 
-// Down implements transport.Observer: groups that the node led elect another
-// leader. The first voter that is left asks for votes soonest.
-func (h handler) Down(node ids.NodeID) {
-	for _, w := range h.m.workers {
-		w.box.call(func() {
-			for _, g := range w.byID() {
-				if rank, voter := g.rankWithout(node); voter {
-					g.rep.PeerDown(g.replicaOn(node), 1+rank*downRankTicks)
-					w.touch(g)
-				}
-			}
-		})
-	}
-}
+// Down implements transport.Observer.
+func (h handler) Down(node ids.NodeID) { h.m.lost(node) }
 
 // downRankTicks is how much later each next voter asks for votes.
 const downRankTicks = 5

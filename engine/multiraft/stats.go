@@ -10,6 +10,7 @@ import (
 type counters struct {
 	drains, appends, records, messages, full                 atomic.Uint64
 	proposals, proposed, dropped, overload, reads, readsFull atomic.Uint64
+	snapshots                                                atomic.Uint64
 }
 
 // add counts what a replica did since it was counted last.
@@ -23,6 +24,7 @@ func (c *counters) add(last *replica.Stats, now replica.Stats) {
 	c.overload.Add(now.Overload - last.Overload)
 	c.reads.Add(now.Reads - last.Reads)
 	c.readsFull.Add(now.ReadsFull - last.ReadsFull)
+	c.snapshots.Add(now.Snapshots - last.Snapshots)
 	*last = now
 }
 
@@ -35,6 +37,7 @@ type Stats struct {
 	Proposals uint64 // MsgProps: Proposed/Proposals is the batch size
 	Proposed  uint64 // entries in them
 	Reads     uint64 // ReadIndex attempts
+	Snapshots uint64 // installed
 
 	Refused   uint64 // proposals refused: a mailbox was full
 	Overload  uint64 // proposals refused: a group's queue was full
@@ -57,6 +60,7 @@ func (m *Manager) Stats() Stats {
 		s.Proposals += c.proposals.Load()
 		s.Proposed += c.proposed.Load()
 		s.Reads += c.reads.Load()
+		s.Snapshots += c.snapshots.Load()
 		s.ReadsFull += c.readsFull.Load()
 		s.Overload += c.overload.Load()
 		s.Dropped += c.dropped.Load()

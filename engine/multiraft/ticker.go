@@ -12,6 +12,7 @@ import (
 type ticker struct {
 	every   time.Duration
 	workers []*worker
+	alive   *alive
 	needing atomic.Int64  // groups in the ticking lists of all workers
 	wake    chan struct{} // capacity 1; sender: add; never closed
 	stop    chan struct{} // closed by close
@@ -60,6 +61,7 @@ func (t *ticker) tickWhileNeeded() bool {
 		case <-t.stop:
 			return false
 		case <-clock.C:
+			t.alive.tick()
 			for _, w := range t.workers {
 				w.box.tick()
 			}
@@ -72,6 +74,7 @@ func (t *ticker) tickWhileNeeded() bool {
 // clock: for a simulation that owns time and makes Config.Tick longer than it
 // lasts. It does not wait; ticks that come before a worker looks count as one.
 func (m *Manager) Tick() {
+	m.alive.tick()
 	for _, w := range m.workers {
 		w.box.tick()
 	}

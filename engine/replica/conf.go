@@ -41,6 +41,7 @@ func (r *Replica) ChangeMembers(cc raftpb.ConfChangeV2) error {
 		r.leaveSolo()
 	}
 	r.solo.never = true
+	r.Wake()
 	r.observe()
 	if !r.leading() || r.handing {
 		return r.notLeader()

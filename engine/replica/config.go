@@ -20,6 +20,10 @@ type Config struct {
 	ElectionTicks  int // ticks without a leader before an election: 30
 	HeartbeatTicks int // ticks between heartbeats: 5
 
+	// QuietTicks is how long nothing happens before a group goes quiet, see
+	// quiet.go; 0 means never. The owner must then tell of nodes that are gone.
+	QuietTicks int
+
 	MessageBytesMax     int64 // entries in one message to a peer: 256 KiB
 	InflightMessagesMax int   // unanswered appends to one peer: 256
 	InflightBytesMax    int64 // the same in bytes: 8 MiB

@@ -26,6 +26,7 @@ func (r *Replica) PeerDown(peer ids.ReplicaID, ticks int) {
 	if r.err != nil || r.solo.on || r.incoming != nil || r.role.State == Leader || r.role.Leader != peer {
 		return
 	}
+	r.Wake()
 	r.fail(r.guard(func() error { return r.node.ForgetLeader() }))
 	r.down = down{in: ticks, tries: downTries}
 }

@@ -20,6 +20,7 @@ func (r *Replica) Propose(drain []*Proposal) {
 		}
 		return
 	}
+	r.Wake()
 	r.observe()
 	// behind holds for the rest of this drain and, once, for the next.
 	carried, refused := r.behind, false

@@ -49,6 +49,7 @@ func (r *Replica) ReadIndex(w ReadWaiter) {
 		r.stats.ReadsFull++
 		w.ReadReady(0, ErrOverloaded)
 	default:
+		r.Wake()
 		r.reads.waiting = append(r.reads.waiting, w)
 	}
 }

@@ -65,6 +65,9 @@ type Replica struct {
 	stamped     []*Proposal
 	props       []raftpb.Entry // scratch of propose, in step with stamped
 	heard       heard          // when each peer spoke last
+	quiet       bool           // no ticks until something happens
+	quieting    bool           // the next Turn says so
+	idle        int            // ticks in which nothing was asked of this leader
 	down        down           // a leader that seems to be gone
 	incoming    *installing    // a snapshot the owner installs; nothing else happens meanwhile
 	durable     line           // WaitDurable, by index
@@ -160,7 +163,7 @@ func (r *Replica) Pending() int {
 // NeedsTick says whether time matters to the replica: not to a sole voter that
 // leads, which has nobody to send heartbeats to or to lose.
 func (r *Replica) NeedsTick() bool {
-	return r.err == nil && r.incoming == nil && !(r.sole && r.role.State == Leader)
+	return r.err == nil && r.incoming == nil && !r.quiet && !(r.sole && r.role.State == Leader)
 }
 
 // Tick passes one tick of time.
@@ -172,6 +175,7 @@ func (r *Replica) Tick() {
 	r.remindSnapshots()
 	r.fail(r.guard(func() error { r.node.Tick(); return nil }))
 	r.tickDown()
+	r.tickQuiet()
 	r.reads.tick(2 * r.cfg.HeartbeatTicks)
 }
 
@@ -182,6 +186,15 @@ func (r *Replica) Step(m *raftpb.Message) {
 	if r.err != nil || r.solo.on || r.incoming != nil || raft.IsLocalMsg(m.Type) {
 		return
 	}
+	if saysQuiet(m) {
+		if r.hearQuiet(m) {
+			return
+		}
+		ordinary := *m
+		ordinary.Context = nil
+		m = &ordinary
+	}
+	r.quiet = false
 	if m.Type == raftpb.MsgAppResp || m.Type == raftpb.MsgHeartbeatResp {
 		r.heard.note(m.From)
 	}
@@ -198,6 +211,7 @@ func (r *Replica) step(m *raftpb.Message) {
 // sends more.
 func (r *Replica) Unreachable(peer ids.ReplicaID) {
 	if r.err == nil {
+		r.Wake()
 		r.node.ReportUnreachable(uint64(peer))
 		r.node.ReportSnapshot(uint64(peer), raft.SnapshotFailure) // if that is what was dropped
 	}
@@ -206,6 +220,7 @@ func (r *Replica) Unreachable(peer ids.ReplicaID) {
 // Campaign starts an election now, without waiting for the timeout.
 func (r *Replica) Campaign() {
 	if r.err == nil && !r.solo.on {
+		r.Wake()
 		r.fail(r.guard(func() error { _ = r.node.Campaign(); return nil }))
 	}
 }
@@ -220,6 +235,7 @@ func (r *Replica) Transfer(to ids.ReplicaID) error {
 	if r.role.State != Leader {
 		return &NotLeaderError{Leader: r.role.Leader}
 	}
+	r.Wake()
 	return r.guard(func() error { r.node.TransferLeader(uint64(to)); return nil })
 }
 

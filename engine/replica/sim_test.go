@@ -30,6 +30,7 @@ type sim struct {
 	acked     map[string]bool // WaitCommit answered nil
 	open      []*simWaiter    // every proposal ever made
 	reads     []*simRead
+	quiet     int      // ticks that a quiet node did not need
 	history   []string // one line per thing that matters, for replay
 }
 
@@ -159,7 +160,7 @@ func (n *simNode) start() {
 	rep, err := replica.New(replica.Config{
 		Group: 1, ID: ids.ReplicaID(n.id), Voters: voters, ElectionTicks: 10, HeartbeatTicks: 2,
 		UncommittedBytesMax: 64, QueueBytesMax: 64, MessageBytesMax: 40, InflightBytesMax: 200, ApplyBytesMax: 30,
-		ReadSeed: uint64(len(n.s.history)), Take: n.take, SnapshotTicks: 20,
+		ReadSeed: uint64(len(n.s.history)), Take: n.take, SnapshotTicks: 20, QuietTicks: 6,
 	}, n.log, n.sm)
 	if err != nil {
 		n.s.t.Fatalf("node %d: %v", n.id, err)
@@ -267,8 +268,10 @@ func (s *sim) step() {
 	}
 	switch r := s.rng.IntN(1000); {
 	case r < 300:
-		n.rep.Tick()
-		n.turn()
+		if n.rep.NeedsTick() {
+			n.rep.Tick()
+			n.turn()
+		}
 	case r < 550:
 		n.sync()
 		n.install()
@@ -303,7 +306,11 @@ func (s *sim) settle(rounds int) {
 			if n.down {
 				n.start()
 			}
-			n.rep.Tick()
+			if n.rep.NeedsTick() {
+				n.rep.Tick()
+			} else if n.rep.Quiet() {
+				s.quiet++
+			}
 			n.turn()
 			n.install()
 			for len(n.disk) > 0 {
@@ -367,14 +374,16 @@ func (s *sim) hash() uint64 {
 func simulate(t *testing.T, seed uint64, nodes, steps int) *sim {
 	cryptotest.SetGlobalRandom(t, seed) // raft's election jitter
 	s := newSim(t, seed, nodes)
-	s.net.SetLinks(transport.Link{
-		DelayMin: time.Millisecond, DelayMax: 4 * time.Millisecond, Loss: 0.02, Duplicate: 0.02, Reorder: 0.1,
-	})
-	for range steps {
-		s.step()
+	for range 2 { // the second time out of a rest, in which groups have gone quiet
+		s.net.SetLinks(transport.Link{
+			DelayMin: time.Millisecond, DelayMax: 4 * time.Millisecond, Loss: 0.02, Duplicate: 0.02, Reorder: 0.1,
+		})
+		for range steps / 2 {
+			s.step()
+		}
+		s.settle(150)
+		s.check()
 	}
-	s.settle(150)
-	s.check()
 	return s
 }
 
@@ -383,11 +392,12 @@ func TestSimulation(t *testing.T) {
 	if os.Getenv("DYNO_LONG") != "" {
 		seeds = 2000
 	}
-	var acked, failed, installs int
+	var acked, failed, installs, quiet int
 	for seed := range seeds {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			s := simulate(t, uint64(seed), []int{3, 3, 1}[seed%3], 3000)
 			acked += len(s.acked)
+			quiet += s.quiet
 			for _, n := range s.nodes {
 				installs += n.installs
 			}
@@ -401,10 +411,10 @@ func TestSimulation(t *testing.T) {
 			return
 		}
 	}
-	if acked == 0 || failed == 0 || installs == 0 {
-		t.Fatalf("%d acknowledged, %d failed, %d snapshots: the simulation shows nothing", acked, failed, installs)
+	if acked == 0 || failed == 0 || installs == 0 || quiet == 0 {
+		t.Fatalf("%d acknowledged, %d failed, %d snapshots, %d quiet ticks: the simulation shows nothing", acked, failed, installs, quiet)
 	}
-	t.Logf("%d proposals acknowledged, %d failed, %d snapshots installed", acked, failed, installs)
+	t.Logf("%d proposals acknowledged, %d failed, %d snapshots installed, %d quiet ticks", acked, failed, installs, quiet)
 }
 
 func TestSimulationReplays(t *testing.T) {

@@ -65,6 +65,7 @@ func (r *Replica) Turn(nowMS int64, out *Output) error {
 		}
 		if !r.node.HasReady() {
 			r.enterSolo()
+			r.sayQuiet(out)
 			return nil
 		}
 		r.fail(r.ready(out))

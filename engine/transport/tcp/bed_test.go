@@ -94,6 +94,7 @@ type box struct {
 	from    []ids.NodeID
 	batches []int
 	told    []report
+	down    []ids.NodeID
 	gate    sync.Mutex // held by a test that wants Receive to wait
 	entered int        // calls of Receive
 }
@@ -126,6 +127,14 @@ func (b *box) Unreachable(to ids.NodeID, group ids.GroupID, replica ids.ReplicaI
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.told = append(b.told, report{to, group, replica})
+	b.changed.Broadcast()
+}
+
+// Down implements transport.Observer.
+func (b *box) Down(id ids.NodeID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.down = append(b.down, id)
 	b.changed.Broadcast()
 }
 

@@ -12,9 +12,11 @@ import (
 
 // Config of New. A zero field means its default.
 type Config struct {
-	Node      ids.NodeID   // required
-	ClusterID string       // required, at most 255 bytes; peers of another cluster are refused
-	Listener  net.Listener // required; Close closes it
+	Node      ids.NodeID // required
+	ClusterID string     // required, at most 255 bytes; peers of another cluster are refused
+	// Listener is required; Close closes it. Connections that wrap others, here
+	// and of Dial, tell by NetConn what they wrap, or go without keep-alive.
+	Listener net.Listener
 	// Addr is the address book, asked before each attempt to connect; required.
 	// It must not block.
 	Addr func(ids.NodeID) (addr string, ok bool)
@@ -23,7 +25,8 @@ type Config struct {
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 
 	// QueueBytesMax bounds what waits for one lane of one peer, by
-	// transport.Size (64 MiB). A message alone may exceed it.
+	// transport.Size (64 MiB). A message alone may exceed it. A message without
+	// data counts as 64 bytes and takes 176.
 	QueueBytesMax int64
 	// FrameBytesMax is the largest frame taken from a peer, which learns it in
 	// the handshake (64 MiB; 128 KiB to 256 MiB). A message that needs a larger

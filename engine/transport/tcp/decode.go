@@ -14,14 +14,17 @@ import (
 // decoder makes messages of frames. Their data stays where it is in the frame;
 // all entries of a frame are one allocation.
 //
-// It makes no memory that the bytes at hand do not justify: 48 bytes for an
-// entry of at least 4, the rest bounded by frameMessagesMax or as long as the
-// input.
+// It makes no memory that the bytes at hand do not justify: 48 bytes and a
+// length for an entry of at least 4, 8 for a member of a group, the rest bounded
+// by frameMessagesMax. FuzzDecode holds it to 20 bytes for each.
 type decoder struct {
 	batch   []transport.Envelope // of the last frame; used again
 	kept    bool                 // it points into the frame
 	lengths []uint32             // of the entries of one message
 }
+
+// lengthsKeepMax is how many lengths' memory is kept without use.
+const lengthsKeepMax = 64 << 10
 
 // decode checks a whole frame and leaves its messages in batch. Errors:
 // ErrCorrupt, ErrMalformed.
@@ -56,6 +59,9 @@ func (d *decoder) decode(f []byte) error {
 func (d *decoder) release() {
 	clear(d.batch)
 	d.batch, d.kept = d.batch[:0], false
+	if cap(d.lengths) > lengthsKeepMax {
+		d.lengths = nil
+	}
 }
 
 // message reads one message; its entries are the first ones of free, and it

@@ -19,7 +19,8 @@
 //	writer, one per (peer, lane) with something to send or a connection:
 //	  lane.go: connect, take all that waits → encode.go: frames → outbound.go: writev
 //	acceptor: accept.go → handshake.go → inbound.go
-//	reader, one per accepted connection: socket → slab.go → decode.go → Receive
+//	reader, one per accepted connection: socket → slab.go → decode.go → Receive;
+//	  at the end of a control lane Down, if the handler is an Observer
 //	reporter: report.go → Unreachable
 //
 // A connection belongs to one (peer, lane) and carries messages in one
@@ -69,9 +70,8 @@
 //     answered when the reader of the earlier one has ended, and a writer sends
 //     nothing before the answer. So no frame of the earlier one is delivered
 //     after one of the later.
-//   - Decoding costs at most 12 bytes for entries per byte of a frame, and
-//     envelopes for frameMessagesMax messages; a frame's own memory above
-//     reserveBytes grows as its bytes arrive.
+//   - Memory follows the bytes that came, not those that were announced: see
+//     slab.go and decode.go.
 //   - Everything that can grow has a limit in Config or here and a counter in
 //     Stats.
 //   - Goroutines: two, then two per outgoing connection (its writer and the

@@ -43,8 +43,8 @@ type cut struct {
 type frame struct{ head, cuts, loose int }
 
 const (
-	// inlineBytesMax: copying so much costs about as much as one more iovec.
-	inlineBytesMax = 1 << 10
+	// inlineBytesMax: copying so much costs no more than one iovec more.
+	inlineBytesMax = 2 << 10
 	inlineAll      = math.MaxInt
 	// writeBytesMax ends a turn of pack, and bounds a piece.
 	writeBytesMax = 1 << 20

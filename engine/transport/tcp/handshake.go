@@ -78,8 +78,7 @@ func (h hello) append(b []byte) []byte {
 }
 
 // readHello reads no byte beyond it. Errors: ErrVersion and ErrProtocol are to
-// be answered; errGone, errSlow and errNotOurs
-// are not.
+// be answered; errGone, errSlow and errNotOurs are not.
 func readHello(r io.Reader) (hello, error) {
 	var b [helloPrefix + helloBytesMax]byte
 	if n, err := io.ReadFull(r, b[:helloPrefix]); err != nil {

@@ -57,15 +57,23 @@ func (t *Transport) serve(nc net.Conn) {
 	_ = nc.SetDeadline(time.Time{})
 	t.count.accepted.Add(1)
 	t.heardFrom(h.from)
-	err = in.read()
+	in.ended(in.read())
+}
+
+// ended says what the end of a connection means. A peer that lives does not
+// close its control lane, unless we took nothing for its WriteTimeout; and the
+// next connection of that lane waits for this one, so Down never comes after
+// what a restarted peer sent.
+func (in *inbound) ended(err error) {
+	t := in.t
 	switch {
 	case t.ctx.Err() != nil:
 	case err != nil:
 		t.count.brokenFrame(err)
-		t.logs.warn("a connection is given up", err, "node", t.cfg.Node, "peer", h.from, "lane", h.lane)
-	case h.lane == transport.Control && !in.stopped.Load():
+		t.logs.warn("a connection is given up", err, "node", t.cfg.Node, "peer", in.way.from, "lane", in.way.lane)
+	case in.way.lane == transport.Control && !in.stopped.Load():
 		if o, ok := t.handler.(transport.Observer); ok {
-			o.Down(h.from) // no peer closes its control lane while it lives
+			o.Down(in.way.from)
 		}
 	}
 }

@@ -104,6 +104,27 @@ func TestLaterConnectionWins(t *testing.T) {
 	ended(t, early)
 	write(t, bystander, encoded(inlineAll, heartbeat(1, 1, 4)))
 	n.waitFor(3)
+	if len(n.down) != 0 {
+		t.Fatal("a peer that came back is down")
+	}
+}
+
+// TestDown: the end of a peer's control lane is told, that of another or of our
+// own doing is not.
+func TestDown(t *testing.T) {
+	n := start(t, newBook(), 1, anywhere, nil)
+	_ = dialAs(t, n, 2, transport.Bulk).Close()
+	corrupt := dialAs(t, n, 3, transport.Control)
+	write(t, corrupt, make([]byte, headerBytes))
+	ended(t, corrupt)
+	eventually(t, "both are gone", func() bool { return n.Stats().Inbound == 0 })
+	_ = dialAs(t, n, 4, transport.Control).Close()
+	n.wait(func() bool { return len(n.down) > 0 })
+	dialAs(t, n, 5, transport.Control)
+	_ = n.Close()
+	if len(n.down) != 1 || n.down[0] != 4 {
+		t.Fatal(n.down)
+	}
 }
 
 // TestReceivedDataStays: entries may be kept although the connection goes on.

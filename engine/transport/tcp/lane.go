@@ -201,9 +201,10 @@ func (l *lane) drop(items []item, i int) {
 	l.recycle(items)
 }
 
-// recycle keeps the memory of items for take, but nothing they point to.
+// recycle keeps the memory of items for take, but nothing they point to. What a
+// burst made large goes when it is not used any more.
 func (l *lane) recycle(items []item) {
-	if cap(items) > itemsKeepMax {
+	if cap(items) > itemsKeepMax && len(items) < cap(items)/4 {
 		l.w.items = nil
 		return
 	}

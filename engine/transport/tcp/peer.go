@@ -47,9 +47,9 @@ func (p *peer) failed(err error) {
 	was := p.err
 	p.err = err
 	p.mu.Unlock()
-	switch why := reasonOf(err); {
-	case was != nil && reasonOf(was) == why:
-	case why != nil:
+	switch {
+	case was != nil && reasonOf(was) == reasonOf(err):
+	case codeOf(err) != codeOK:
 		p.t.cfg.Log.Warn("peer refuses", "node", p.t.cfg.Node, "peer", p.id, "err", err)
 	default:
 		p.t.cfg.Log.Info("peer is not reached", "node", p.t.cfg.Node, "peer", p.id, "err", err)

@@ -34,7 +34,7 @@ type queue struct {
 	kicked    bool // there was one since the last attempt began
 }
 
-// itemsKeepMax is how many items' memory is used again after a burst.
+// itemsKeepMax is how many items' memory a lane keeps without use.
 const itemsKeepMax = 4096
 
 // put queues what fits of batch and returns how many messages that are; start

@@ -29,6 +29,9 @@ type report struct {
 // finds out by itself, from the answers that do not come.
 const reportsMax = 64 << 10
 
+// reportsKeepMax is how many reports' memory is kept without use.
+const reportsKeepMax = 1 << 10
+
 func newReporter() *reporter {
 	return &reporter{wake: make(chan struct{}, 1), waiting: map[report]struct{}{}}
 }
@@ -73,6 +76,9 @@ func (t *Transport) report() {
 				return
 			}
 			t.handler.Unreachable(id.node, id.group, id.replica)
+		}
+		if len(told) > reportsKeepMax {
+			told = map[report]struct{}{} // clear keeps its memory
 		}
 		clear(told)
 	}

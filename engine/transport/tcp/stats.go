@@ -31,7 +31,7 @@ type Stats struct {
 	Replaced          uint64 // inbound connections that a later one replaced
 
 	Refused        Refusals // connections refused by us
-	RefusedByPeers Refusals // attempts to connect refused by a peer
+	RefusedByPeers Refusals // attempts to connect refused by a peer, or by us for its answer
 	// Corrupt, Malformed and FrameTooLarge count inbound connections given up.
 	Corrupt, Malformed, FrameTooLarge uint64
 

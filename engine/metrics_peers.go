@@ -1,0 +1,49 @@
+package engine
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"dyno/engine/transport"
+)
+
+// collectPeers tells of the connections to other nodes; nothing on a node that
+// has none.
+func (c *collector) collectPeers(ch chan<- prometheus.Metric) {
+	if c.node.peers == nil {
+		return
+	}
+	s := c.node.peers.raft.Stats()
+	count(ch, "dyno_peer_sent_messages_total", "Raft messages sent to other nodes.", s.SentMessages)
+	count(ch, "dyno_peer_sent_bytes_total", "Bytes sent to other nodes, framing included.", s.SentBytes)
+	count(ch, "dyno_peer_sent_frames_total", "Frames sent to other nodes.", s.SentFrames)
+	count(ch, "dyno_peer_writes_total", "Calls of writev to other nodes.", s.Writes)
+	count(ch, "dyno_peer_received_messages_total", "Raft messages received.", s.ReceivedMessages)
+	count(ch, "dyno_peer_received_bytes_total", "Bytes received from other nodes.", s.ReceivedBytes)
+	count(ch, "dyno_peer_reads_total", "Reads of sockets to other nodes.", s.Reads)
+	count(ch, "dyno_peer_dropped_messages_total", "Raft messages dropped; Raft sends them again.", s.Overflowed, "reason", "queue_full")
+	count(ch, "dyno_peer_dropped_messages_total", "Raft messages dropped; Raft sends them again.", s.Unreachable, "reason", "unreachable")
+	count(ch, "dyno_peer_dropped_messages_total", "Raft messages dropped; Raft sends them again.", s.TooLarge, "reason", "too_large")
+	count(ch, "dyno_peer_connects_total", "Connections made to other nodes.", s.Connects)
+	count(ch, "dyno_peer_connects_failed_total", "Attempts to connect to other nodes that failed.", s.ConnectsFailed)
+	count(ch, "dyno_peer_lost_total", "Connections to other nodes that broke.", s.Lost)
+	count(ch, "dyno_peer_refused_total", "Connections of others refused.", s.Refused.ForeignCluster, "reason", "foreign_cluster")
+	count(ch, "dyno_peer_refused_total", "Connections of others refused.", s.Refused.WrongNode, "reason", "wrong_node")
+	count(ch, "dyno_peer_refused_total", "Connections of others refused.", s.Refused.Version, "reason", "version")
+	count(ch, "dyno_peer_refused_total", "Connections of others refused.", s.Refused.Garbage+s.Refused.Slow+s.Refused.Limit, "reason", "other")
+	count(ch, "dyno_peer_broken_frames_total", "Connections given up for a damaged frame.", s.Corrupt+s.Malformed+s.FrameTooLarge)
+	for _, p := range s.Peers {
+		node := strconv.Itoa(int(p.Node))
+		for lane := range p.Lanes {
+			l := &p.Lanes[lane]
+			up := 0
+			if l.Connected {
+				up = 1
+			}
+			name := transport.Lane(lane).String()
+			gauge(ch, "dyno_peer_connected", "1 while the lane to a node is connected.", up, "peer", node, "lane", name)
+			gauge(ch, "dyno_peer_queue_bytes", "Bytes that wait for a lane to a node.", l.QueueBytes, "peer", node, "lane", name)
+		}
+	}
+}

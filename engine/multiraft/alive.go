@@ -1,0 +1,110 @@
+package multiraft
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"dyno/engine/ids"
+	"dyno/engine/transport"
+)
+
+// alive watches the other nodes for all groups at once: groups that are quiet do
+// not watch their leader themselves. Each node sends each other one that shares
+// a group with it a pulse, and takes everything it hears from one as a sign of
+// life. A node that was silent for downTicks is gone, as far as this one can
+// tell: groups that it led elect another leader, and those that this node leads
+// with it wake, so that their own rules hold again.
+//
+// Its time is the ticker's, which runs as long as there are others.
+type alive struct {
+	m   *Manager
+	now atomic.Uint64 // ticks
+
+	mu    sync.Mutex // guards nodes, which is written once for each node
+	nodes []*neighbor
+}
+
+// neighbor is another node.
+type neighbor struct {
+	id    ids.NodeID
+	heard atomic.Uint64 // tick
+	down  bool          // owner: whoever passes the ticks
+}
+
+const (
+	pulseTicks = 5  // between two pulses: the heartbeat of a group
+	downTicks  = 30 // the election timeout of a group
+)
+
+// meet adds the nodes of a group's members.
+func (a *alive) meet(members []Member) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, m := range members {
+		known := slices.ContainsFunc(a.nodes, func(n *neighbor) bool { return n.id == m.Node })
+		if m.Node == a.m.cfg.Node || known {
+			continue
+		}
+		n := &neighbor{id: m.Node}
+		n.heard.Store(a.now.Load())
+		a.nodes = append(slices.Clone(a.nodes), n)
+		if len(a.nodes) == 1 {
+			a.m.ticker.add(1) // from now on there is always somebody to watch
+		}
+	}
+}
+
+func (a *alive) list() []*neighbor {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.nodes
+}
+
+// heardFrom notes a sign of life.
+func (a *alive) heardFrom(id ids.NodeID) {
+	for _, n := range a.list() {
+		if n.id == id {
+			n.heard.Store(a.now.Load())
+		}
+	}
+}
+
+// tick passes one tick.
+func (a *alive) tick() {
+	now := a.now.Add(1)
+	for _, n := range a.list() {
+		if now%pulseTicks == 0 && a.m.cfg.Transport != nil {
+			a.m.cfg.Transport.Send(n.id, transport.Control, []transport.Envelope{{Message: raftpb.Message{Type: raftpb.MsgHeartbeat}}})
+		}
+		silent := now - n.heard.Load()
+		switch {
+		case silent < downTicks:
+			n.down = false
+		case !n.down:
+			n.down = true
+			a.m.lost(n.id)
+		}
+	}
+}
+
+// lost says that a node is gone.
+func (m *Manager) lost(node ids.NodeID) {
+	for _, w := range m.workers {
+		w.box.call(func() {
+			for _, g := range w.byID() {
+				peer := g.replicaOn(node)
+				if peer == 0 {
+					continue
+				}
+				g.rep.Wake()
+				if rank, voter := g.rankWithout(node); voter {
+					g.rep.PeerDown(peer, 1+rank*downRankTicks)
+				}
+				w.touch(g)
+			}
+		})
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package grpctransport
+
+const raceEnabled = false
