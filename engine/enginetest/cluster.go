@@ -235,6 +235,7 @@ func (c *Cluster) Rest(rounds int, also func() bool) error {
 	c.SetLinks(transport.Link{})
 	for _, n := range c.nodes {
 		n.slow = false
+		n.FreeDisk()
 		if !n.up {
 			n.Start()
 		}

@@ -39,6 +39,7 @@ var misfortunes = []struct {
 	{"reorder", 3, func(s *Sim) bool { return s.change("reorder") }},
 	{"storm", 3, func(s *Sim) bool { return s.change("storm") }},
 	{"slow disk", 6, (*Sim).slowDisk},
+	{"full disk", 3, (*Sim).fullDisk},
 	{"transfer", 6, (*Sim).transfer},
 	{"election", 3, (*Sim).election},
 	{"clock jump", 4, (*Sim).clockJump},
@@ -220,6 +221,18 @@ func (s *Sim) slowDisk() bool {
 			n.slow = false
 		}
 	})
+	return true
+}
+
+// fullDisk leaves a node with the segments it has: it takes no new batches and
+// no entries of others when these are full, but its votes find room.
+func (s *Sim) fullDisk() bool {
+	n := s.victim()
+	if !n.up {
+		return false
+	}
+	n.FillDisk()
+	s.after(s.while(), n.FreeDisk)
 	return true
 }
 

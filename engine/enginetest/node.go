@@ -65,6 +65,7 @@ func (n *Node) Up() bool { return n.up }
 func (n *Node) Start() {
 	n.life++
 	n.slow = false
+	n.mem.SetRoom(plenty)
 	n.c.wait(time.Microsecond) // a start is told from others by its time
 	n.c.note("start %d", n.id)
 	if err := n.start(); err != nil {
@@ -221,9 +222,25 @@ func (n *Node) Stop() error {
 
 // Tick passes one tick of time to all replicas of the node.
 func (n *Node) Tick() {
-	n.mgr.Tick()
+	n.atOnce(n.mgr.Tick)
 	n.c.settle()
 }
+
+// FillDisk leaves no room on the log's disk for another segment, until there is
+// room again.
+func (n *Node) FillDisk() {
+	n.c.note("full %d", n.id)
+	n.mem.SetRoom(0)
+}
+
+// FreeDisk undoes FillDisk. The log looks for room once a second, and when
+// something is released.
+func (n *Node) FreeDisk() {
+	n.c.note("room %d", n.id)
+	n.mem.SetRoom(plenty)
+}
+
+const plenty = 1 << 40
 
 // Hold keeps appends from the disk until Pass or Release.
 func (n *Node) Hold() { n.slow = true }

@@ -122,6 +122,7 @@ func (p *producer) send(x *sent) {
 
 func (p *producer) began(x *sent, put *Put, err error) {
 	if err != nil {
+		p.refused(err)
 		p.again = true
 		return
 	}
@@ -184,6 +185,7 @@ func (p *producer) acknowledged(x *sent, u *Put) {
 
 // failed decides what an error means for what is open.
 func (p *producer) failed(x *sent, err error) {
+	p.refused(err)
 	p.again = true
 	var nl *replica.NotLeaderError
 	switch {
@@ -200,6 +202,13 @@ func (p *producer) failed(x *sent, err error) {
 		p.restart()
 	default:
 		p.target = p.s.anyReplica(p.part)
+	}
+}
+
+// refused counts what a full disk refused.
+func (p *producer) refused(err error) {
+	if errors.Is(err, replica.ErrDiskFull) {
+		p.s.res.NoRoom++
 	}
 }
 

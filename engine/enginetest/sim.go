@@ -19,7 +19,7 @@ type SimConfig struct {
 	Replicas   int // 3, or all nodes if there are fewer
 	// Operations and Faults are how many there are at least: 2,000 and 20.
 	Operations, Faults int
-	SegmentBytes       int64          // 256 KiB
+	SegmentBytes       int64          // 64 KiB, the smallest there is
 	TailBytes          int64          // 32 KiB
 	Replica            replica.Config // see Config
 	// Files moves entries to files and deletes the oldest, so that replicas that
@@ -35,6 +35,7 @@ type SimResult struct {
 	Acked      int // batches of acks=all that were acknowledged
 	Retries    int // batches sent again
 	Unknown    int // batches whose outcome their client never learned
+	NoRoom     int // attempts that a full disk refused
 	Entries    int // committed, in all partitions
 	Moves      int // to files, begun
 	Snapshots  int // installed
@@ -100,6 +101,7 @@ const stepsMax = 400_000
 func Simulate(cfg SimConfig) *SimResult {
 	def(&cfg.Nodes, 3)
 	def(&cfg.Partitions, 4)
+	def(&cfg.SegmentBytes, 64<<10)
 	def(&cfg.Operations, 2000)
 	def(&cfg.Faults, 20)
 	s := &Sim{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x73696d))}
@@ -435,6 +437,6 @@ func (s *Sim) producer(id ids.ProducerID) *producer { return s.producers[id-1000
 
 // String is one line.
 func (r *SimResult) String() string {
-	return fmt.Sprintf("%d operations, %d batches acknowledged, %d sent again, %d unknown, %d entries, %d moves, %d snapshots, %d steps, faults %v, hash %016x",
-		r.Operations, r.Acked, r.Retries, r.Unknown, r.Entries, r.Moves, r.Snapshots, r.Steps, r.Faults, r.Hash)
+	return fmt.Sprintf("%d operations, %d batches acknowledged, %d sent again, %d unknown, %d refused by a full disk, %d entries, %d moves, %d snapshots, %d steps, faults %v, hash %016x",
+		r.Operations, r.Acked, r.Retries, r.Unknown, r.NoRoom, r.Entries, r.Moves, r.Snapshots, r.Steps, r.Faults, r.Hash)
 }

@@ -83,8 +83,8 @@ func TestSim(t *testing.T) {
 			return
 		}
 	}
-	t.Logf("%d seeds in %v: %d operations (%d checked to be linearizable), %d batches acknowledged, %d sent again, %d unknown, %d entries, %d faults",
-		len(list), time.Since(start).Round(time.Millisecond), total.Operations, checked, total.Acked, total.Retries, total.Unknown, total.Entries, total.faults())
+	t.Logf("%d seeds in %v: %d operations (%d checked to be linearizable), %d batches acknowledged, %d sent again, %d unknown, %d refused by a full disk, %d entries, %d faults",
+		len(list), time.Since(start).Round(time.Millisecond), total.Operations, checked, total.Acked, total.Retries, total.Unknown, total.NoRoom, total.Entries, total.faults())
 	for _, kind := range FaultKinds() {
 		t.Logf("  %-22s %d", kind, total.Faults[kind])
 		if len(list) >= 5 && total.Faults[kind] == 0 {
@@ -99,8 +99,8 @@ var variants = map[string]SimConfig{
 	"one node":                 {Nodes: 1, Partitions: 2},
 	"five nodes":               {Nodes: 5, Replicas: 3},
 	"five replicas":            {Nodes: 5, Replicas: 5, Partitions: 2},
-	"segments of 64 KiB":       {SegmentBytes: 64 << 10, TailBytes: 2 << 10},
-	"files and snapshots":      {Files: true, Partitions: 2, SegmentBytes: 64 << 10, TailBytes: 2 << 10},
+	"large segments":           {SegmentBytes: 1 << 20, TailBytes: 2 << 10},
+	"files and snapshots":      {Files: true, Partitions: 2, TailBytes: 2 << 10},
 	"narrow queues":            {TailBytes: 2 << 10, Replica: narrow},
 	"one partition, many hurt": {Partitions: 1, Faults: 40},
 }
@@ -137,6 +137,7 @@ func (r *SimResult) add(o *SimResult) {
 	r.Acked += o.Acked
 	r.Retries += o.Retries
 	r.Unknown += o.Unknown
+	r.NoRoom += o.NoRoom
 	r.Entries += o.Entries
 	for k, n := range o.Faults {
 		r.Faults[k] += n
