@@ -59,9 +59,16 @@ func (g *gate) Receive(from ids.NodeID, batch []transport.Envelope) {
 }
 
 // TestRestart: a peer that went and came back under the same address gets what
-// is sent from then on, in order, and each message at most once.
+// is sent from then on, in order, and each message at most once; with a stream
+// that had not held for the backoff, and with one that had.
 func TestRestart(t *testing.T) {
-	from, to, b := pair(t, nil)
+	for _, most := range []time.Duration{time.Second, time.Millisecond} {
+		t.Run(most.String(), func(t *testing.T) { restart(t, most) })
+	}
+}
+
+func restart(t *testing.T, backoffMax time.Duration) {
+	from, to, b := pair(t, func(c *Config) { c.BackoffMin, c.BackoffMax = time.Millisecond, backoffMax })
 	from.Start(newHeard())
 	first, second := newHeard(), newHeard()
 	to.Start(first)
@@ -72,6 +79,9 @@ func TestRestart(t *testing.T) {
 	}
 	send()
 	<-first.got
+	if backoffMax == time.Millisecond {
+		<-time.After(2 * backoffMax)
+	}
 	to.stop()
 
 	again := serve(t, listen(t, to.addr), Config{Node: 2, ClusterID: "c", Addr: b.addr})
