@@ -44,12 +44,18 @@ var misfortunes = []struct {
 	{"election", 3, (*Sim).election},
 	{"clock jump", 4, (*Sim).clockJump},
 	{"false alarm", 4, (*Sim).falseAlarm},
+	{lull, 4, (*Sim).rest},
 }
+
+// lull is no fault: clients do nothing for a while, and groups may go quiet.
+const lull = "lull"
 
 // FaultKinds names every kind of fault.
 func FaultKinds() (names []string) {
 	for _, m := range misfortunes {
-		names = append(names, m.name)
+		if m.name != lull {
+			names = append(names, m.name)
+		}
 	}
 	return names
 }
@@ -279,4 +285,9 @@ func (s *Sim) falseAlarm() bool {
 		}
 	}
 	return told
+}
+
+func (s *Sim) rest() bool {
+	s.idle = s.step + 2*s.while()
+	return false
 }

@@ -37,6 +37,7 @@ type SimResult struct {
 	Unknown    int // batches whose outcome their client never learned
 	NoRoom     int // attempts that a full disk refused
 	Entries    int // committed, in all partitions
+	Quiets     int // heartbeats by which a group went quiet
 	Moves      int // to files, begun
 	Snapshots  int // installed
 	Faults     map[string]int
@@ -78,6 +79,7 @@ type Sim struct {
 	rng   *rand.Rand
 	c     *Cluster
 	step  int
+	idle  int // clients do nothing before this step
 	harsh int // faults in a thousand steps: some seeds have long good times
 	res   SimResult
 	later []repair // by due time
@@ -107,9 +109,12 @@ func Simulate(cfg SimConfig) *SimResult {
 	s := &Sim{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x73696d))}
 	s.res.Faults = map[string]int{}
 	s.harsh = 2 + s.rng.IntN(7)
+	if s.cfg.Replica.QuietTicks == 0 && s.rng.IntN(2) == 0 {
+		s.cfg.Replica.QuietTicks = 1 + s.rng.IntN(5)
+	}
 	s.c = New(Config{
 		Nodes: cfg.Nodes, Partitions: cfg.Partitions, Replicas: cfg.Replicas, Seed: s.rng.Uint64() >> 8,
-		ByHand: true, SegmentBytes: cfg.SegmentBytes, TailBytes: cfg.TailBytes, Replica: cfg.Replica, Files: cfg.Files,
+		ByHand: true, SegmentBytes: cfg.SegmentBytes, TailBytes: cfg.TailBytes, Replica: s.cfg.Replica, Files: cfg.Files,
 	})
 	defer s.c.Close()
 	s.c.ShowMessages(cfg.Messages)
@@ -119,6 +124,7 @@ func Simulate(cfg SimConfig) *SimResult {
 	s.play()
 	s.finish()
 	s.res.Steps, s.res.Hash, s.res.Snapshots = s.step, s.c.Hash(), s.c.snapshots
+	s.res.Quiets = s.c.trace.quiets
 	s.res.Violations, s.res.Trace = s.c.Violations(), s.c.Lines()
 	return &s.res
 }
@@ -218,6 +224,9 @@ func (s *Sim) tend(n *Node) {
 
 // operate lets one client do something.
 func (s *Sim) operate() {
+	if s.step < s.idle {
+		return
+	}
 	switch r := s.rng.IntN(100); {
 	case r < 70:
 		s.producers[s.rng.IntN(len(s.producers))].act()
@@ -437,6 +446,6 @@ func (s *Sim) producer(id ids.ProducerID) *producer { return s.producers[id-1000
 
 // String is one line.
 func (r *SimResult) String() string {
-	return fmt.Sprintf("%d operations, %d batches acknowledged, %d sent again, %d unknown, %d refused by a full disk, %d entries, %d moves, %d snapshots, %d steps, faults %v, hash %016x",
-		r.Operations, r.Acked, r.Retries, r.Unknown, r.NoRoom, r.Entries, r.Moves, r.Snapshots, r.Steps, r.Faults, r.Hash)
+	return fmt.Sprintf("%d operations, %d batches acknowledged, %d sent again, %d unknown, %d refused by a full disk, %d entries, %d quiet, %d moves, %d snapshots, %d steps, faults %v, hash %016x",
+		r.Operations, r.Acked, r.Retries, r.Unknown, r.NoRoom, r.Entries, r.Quiets, r.Moves, r.Snapshots, r.Steps, r.Faults, r.Hash)
 }

@@ -83,8 +83,8 @@ func TestSim(t *testing.T) {
 			return
 		}
 	}
-	t.Logf("%d seeds in %v: %d operations (%d checked to be linearizable), %d batches acknowledged, %d sent again, %d unknown, %d refused by a full disk, %d entries, %d faults",
-		len(list), time.Since(start).Round(time.Millisecond), total.Operations, checked, total.Acked, total.Retries, total.Unknown, total.NoRoom, total.Entries, total.faults())
+	t.Logf("%d seeds in %v: %d operations (%d checked to be linearizable), %d batches acknowledged, %d sent again, %d unknown, %d refused by a full disk, %d entries, %d quiet, %d faults",
+		len(list), time.Since(start).Round(time.Millisecond), total.Operations, checked, total.Acked, total.Retries, total.Unknown, total.NoRoom, total.Entries, total.Quiets, total.faults())
 	for _, kind := range FaultKinds() {
 		t.Logf("  %-22s %d", kind, total.Faults[kind])
 		if len(list) >= 5 && total.Faults[kind] == 0 {
@@ -138,6 +138,7 @@ func (r *SimResult) add(o *SimResult) {
 	r.Retries += o.Retries
 	r.Unknown += o.Unknown
 	r.NoRoom += o.NoRoom
+	r.Quiets += o.Quiets
 	r.Entries += o.Entries
 	for k, n := range o.Faults {
 		r.Faults[k] += n

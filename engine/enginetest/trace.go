@@ -20,6 +20,7 @@ type trace struct {
 	lines    []string // newest last, at most 2*traceMax
 	messages bool     // put messages into lines, not into the hash alone
 	buf      []byte
+	quiets   int // heartbeats that say quiet
 }
 
 func (t *trace) init() { t.hash = fnv.New64a() }
@@ -66,6 +67,9 @@ func (c *Cluster) message(from, to ids.NodeID, e *transport.Envelope) {
 		t.buf = append(t.buf, byte(x), byte(x>>8), byte(x>>16), byte(x>>24))
 	}
 	t.hash.Write(t.buf)
+	if string(m.Context) == "quiet" {
+		t.quiets++
+	}
 	if !t.messages || strings.HasPrefix(m.Type.String(), "MsgHeartbeat") {
 		return
 	}
