@@ -20,8 +20,9 @@ import (
 //
 // Its time is the ticker's, which runs as long as there are others.
 type alive struct {
-	m   *Manager
-	now atomic.Uint64 // ticks
+	m        *Manager
+	now      atomic.Uint64 // ticks
+	watching atomic.Bool   // there are others
 
 	mu    sync.Mutex // guards nodes, which is written once for each node
 	nodes []*neighbor
@@ -51,8 +52,8 @@ func (a *alive) meet(members []Member) {
 		n := &neighbor{id: m.Node}
 		n.heard.Store(a.now.Load())
 		a.nodes = append(slices.Clone(a.nodes), n)
-		if len(a.nodes) == 1 {
-			a.m.ticker.add(1) // from now on there is always somebody to watch
+		if a.watching.CompareAndSwap(false, true) {
+			a.m.ticker.kick()
 		}
 	}
 }
@@ -72,11 +73,12 @@ func (a *alive) heardFrom(id ids.NodeID) {
 	}
 }
 
-// tick passes one tick.
-func (a *alive) tick() {
-	now := a.now.Add(1)
+// pass passes ticks, at most pulseTicks.
+func (a *alive) pass(ticks int) {
+	now := a.now.Add(uint64(ticks))
+	pulse := now/pulseTicks != (now-uint64(ticks))/pulseTicks
 	for _, n := range a.list() {
-		if now%pulseTicks == 0 && a.m.cfg.Transport != nil {
+		if pulse && a.m.cfg.Transport != nil {
 			a.m.cfg.Transport.Send(n.id, transport.Control, []transport.Envelope{{Message: raftpb.Message{Type: raftpb.MsgHeartbeat}}})
 		}
 		silent := now - n.heard.Load()

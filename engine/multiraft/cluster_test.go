@@ -22,6 +22,7 @@ import (
 // logs in memory, inside a synctest bubble: time is fake and costs nothing.
 type cluster struct {
 	t      *testing.T
+	quiet  int // QuietTicks
 	net    *transport.Network
 	groups int
 	nodes  [3]*node
@@ -40,8 +41,8 @@ type node struct {
 	sms  []*replicatest.Machine
 }
 
-func newCluster(t *testing.T, seed uint64, groups int) *cluster {
-	c := &cluster{t: t, net: transport.NewNetwork(seed), groups: groups}
+func newCluster(t *testing.T, seed uint64, groups int, quietTicks ...int) *cluster {
+	c := &cluster{t: t, quiet: append(quietTicks, 0)[0], net: transport.NewNetwork(seed), groups: groups}
 	c.committed = make([][]string, groups+1)
 	c.acked = make([]map[string]bool, groups+1)
 	for g := range c.acked {
@@ -57,7 +58,7 @@ func newCluster(t *testing.T, seed uint64, groups int) *cluster {
 
 func (c *cluster) start(n *node) {
 	n.wire = c.net.Node(n.id)
-	m, err := New(Config{Node: n.id, Log: n.log, Transport: n.wire, Workers: 2, TailBytes: 4096})
+	m, err := New(Config{Node: n.id, Log: n.log, Transport: n.wire, Workers: 2, TailBytes: 4096, Replica: replica.Config{QuietTicks: c.quiet}})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -195,7 +196,7 @@ func (c *cluster) check() (acked int) {
 }
 
 func TestClusterUnderFaults(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			cryptotest.SetGlobalRandom(t, seed)
 			synctest.Test(t, func(t *testing.T) { clusterUnderFaults(t, seed) })
@@ -205,7 +206,7 @@ func TestClusterUnderFaults(t *testing.T) {
 
 func clusterUnderFaults(t *testing.T, seed uint64) {
 	const groups = 12
-	c := newCluster(t, seed, groups)
+	c := newCluster(t, seed, groups, 10*int(seed%2)) // with and without quiet groups
 	rng := rand.New(rand.NewPCG(seed, 9))
 	lossy := transport.Link{DelayMin: time.Millisecond, DelayMax: 5 * time.Millisecond, Loss: 0.02, Duplicate: 0.01, Reorder: 0.05}
 	c.net.SetLinks(lossy)

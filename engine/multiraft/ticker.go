@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// ticker passes time to the workers while any group needs it. With none it
-// sleeps without a timer: a node of quiet groups is not woken at all.
+// ticker passes time to the workers while any group needs it, and to alive while
+// there are other nodes. With neither it sleeps without a timer.
 type ticker struct {
 	every   time.Duration
 	workers []*worker
@@ -29,52 +29,62 @@ func (t *ticker) add(n int) {
 		return
 	}
 	if now := t.needing.Add(int64(n)); n > 0 && now == int64(n) {
-		select {
-		case t.wake <- struct{}{}:
-		default:
-		}
+		t.kick()
+	}
+}
+
+func (t *ticker) kick() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
 	}
 }
 
 func (t *ticker) run() {
 	defer close(t.done)
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("raft-ticker", t.every.String())))
+	clock := time.NewTimer(time.Hour)
+	defer clock.Stop()
 	for {
+		ticks := t.next()
+		if ticks == 0 {
+			clock.Stop()
+		} else {
+			clock.Reset(time.Duration(ticks) * t.every)
+		}
 		select {
 		case <-t.stop:
 			return
 		case <-t.wake:
-		}
-		if !t.tickWhileNeeded() {
-			return
-		}
-	}
-}
-
-// tickWhileNeeded returns false when the ticker was stopped. A group that comes
-// just after the last look at needing finds it 0 and leaves a wake behind.
-func (t *ticker) tickWhileNeeded() bool {
-	clock := time.NewTicker(t.every)
-	defer clock.Stop()
-	for t.needing.Load() > 0 {
-		select {
-		case <-t.stop:
-			return false
+			continue // somebody needs time from now on
 		case <-clock.C:
-			t.alive.tick()
+		}
+		t.alive.pass(ticks)
+		if t.needing.Load() > 0 {
 			for _, w := range t.workers {
 				w.box.tick()
 			}
 		}
 	}
-	return true
+}
+
+// next is how many ticks may pass in one step: one while a group needs them, a
+// pulse's worth while only other nodes are watched, and 0 for no clock at all.
+func (t *ticker) next() int {
+	switch {
+	case t.needing.Load() > 0:
+		return 1
+	case t.alive.watching.Load():
+		return pulseTicks
+	}
+	return 0
 }
 
 // Tick passes one tick to the groups that need time, beside the manager's own
 // clock: for a simulation that owns time and makes Config.Tick longer than it
 // lasts. It does not wait; ticks that come before a worker looks count as one.
 func (m *Manager) Tick() {
-	m.alive.tick()
+	m.alive.pass(1)
 	for _, w := range m.workers {
 		w.box.tick()
 	}

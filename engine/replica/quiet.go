@@ -18,7 +18,7 @@ import (
 //	idle for QuietTicks, all members match
 //	heartbeat marked quiet, commit=last ->  last == commit == applied == that: quiet
 //	quiet                                   otherwise: an ordinary heartbeat, whose
-//	                                        answer wakes the leader
+//	                                        answer has the mark and wakes the leader
 //
 // Anything wakes a member: a proposal, a read, a message of a peer, a hint that a
 // node is gone. A quiet follower knows its leader and does not count time, so it
@@ -60,7 +60,9 @@ func (r *Replica) mayQuiet() bool {
 	}
 	same := true
 	r.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
-		if id != uint64(r.cfg.ID) && (ids.LogIndex(pr.Match) != last || r.heard.silent(id) > 2*r.cfg.HeartbeatTicks) {
+		// Each must have answered since the leader woke: one that is gone keeps it
+		// awake, so that CheckQuorum holds.
+		if id != uint64(r.cfg.ID) && (ids.LogIndex(pr.Match) != last || r.heard.silent(id) >= min(r.idle, 2*r.cfg.HeartbeatTicks+1)) {
 			same = false
 		}
 	})
@@ -97,6 +99,6 @@ func (r *Replica) hearQuiet(m *raftpb.Message) bool {
 	return r.quiet
 }
 
-func saysQuiet(m *raftpb.Message) bool {
-	return m.Type == raftpb.MsgHeartbeat && bytes.Equal(m.Context, quietMark)
-}
+// saysQuiet tells a heartbeat with the mark, and an answer to one: Raft sends the
+// context of a heartbeat back. To Raft it is that of a read nobody waits for.
+func saysQuiet(m *raftpb.Message) bool { return bytes.Equal(m.Context, quietMark) }

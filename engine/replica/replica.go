@@ -186,15 +186,16 @@ func (r *Replica) Step(m *raftpb.Message) {
 	if r.err != nil || r.solo.on || r.incoming != nil || raft.IsLocalMsg(m.Type) {
 		return
 	}
-	if saysQuiet(m) {
+	switch {
+	case m.Type == raftpb.MsgHeartbeat && saysQuiet(m):
 		if r.hearQuiet(m) {
 			return
 		}
-		ordinary := *m
-		ordinary.Context = nil
-		m = &ordinary
+	case m.Type == raftpb.MsgHeartbeatResp && !saysQuiet(m):
+		// It may be under way since before this leader went quiet.
+	default:
+		r.Wake()
 	}
-	r.quiet = false
 	if m.Type == raftpb.MsgAppResp || m.Type == raftpb.MsgHeartbeatResp {
 		r.heard.note(m.From)
 	}
