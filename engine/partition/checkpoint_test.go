@@ -52,6 +52,47 @@ func TestStateTwice(t *testing.T) {
 	}
 }
 
+// startsAt is L1 whose oldest files were deleted.
+type startsAt struct {
+	*twin
+	start ids.Offset
+}
+
+func (c startsAt) Start() ids.Offset { return c.start }
+
+// TestStartOfFiles: files were deleted after the state beside them was taken, and
+// the node stopped. Until the command that moved the log start is applied again
+// nobody may be sent to what is gone.
+func TestStartOfFiles(t *testing.T) {
+	l := newFakeLog(t, Config{})
+	l.lead()
+	for i := range int32(4) {
+		l.put(idem(7, 0, i, 1))
+	}
+	state := l.p.State()
+	files := startsAt{&twin{entries: l.entries, moved: len(l.entries)}, 3}
+	p, err := New(Config{Cold: files, State: state})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Attach(l)
+	if o := p.Offsets(); o.LogStart != 3 || o.HighWatermark != 4 {
+		t.Errorf("offsets %+v, want a log start of 3", o)
+	}
+	if _, err := p.Read(ReadArgs{Offset: 2, MaxBytes: 1, One: true}); !errors.Is(err, ErrOffsetOutOfRange) {
+		t.Errorf("read below the files: %v", err)
+	}
+	if err := l.command(LogStartCommand(3)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Apply(l.entries[len(l.entries)-1:]); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(p.State(), l.p.State()) {
+		t.Error("the command applied again gives another state")
+	}
+}
+
 func TestStateDamaged(t *testing.T) {
 	_, state := someState(t)
 	for i := range state {

@@ -37,6 +37,7 @@ func (w *movingLog) twin() *twin {
 }
 
 func (w *movingLog) End() (ids.LogIndex, ids.Offset) { return 0, 0 }
+func (w *movingLog) Start() ids.Offset               { return 0 }
 
 func (w *movingLog) ReadOffset(offset ids.Offset, maxBytes int, one bool) ([][]byte, error) {
 	return w.twin().ReadOffset(offset, maxBytes, one)

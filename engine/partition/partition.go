@@ -19,12 +19,15 @@ type Hot interface {
 }
 
 // Cold is L1, the files of batches moved out of the log; engine/store's Log is
-// one. All methods but End may read the disk; all are safe for concurrent use.
+// one. All methods but End and Start may read the disk; all are safe for
+// concurrent use.
 // Batches are checked against their checksum.
 type Cold interface {
 	// End gives the last log index held, 0 if none ever was, and the offset
 	// after the last batch.
 	End() (ids.LogIndex, ids.Offset)
+	// Start is the offset where the first batch held begins, or would.
+	Start() ids.Offset
 	// ReadOffset returns the batches from the one that holds offset on, whole,
 	// as many as fit maxBytes; with one, at least the first. None is no error.
 	ReadOffset(offset ids.Offset, maxBytes int, one bool) ([][]byte, error)
@@ -134,6 +137,11 @@ func New(c Config) (*Partition, error) {
 	}
 	if err := p.restore(c.State); err != nil {
 		return nil, err
+	}
+	if c.Cold != nil {
+		// Files were deleted after State was taken: the command that moved the
+		// log start is applied again, but nobody must read below it until then.
+		p.setStart(c.Cold.Start())
 	}
 	p.setNext(p.index.end)
 	return p, nil

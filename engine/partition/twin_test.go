@@ -174,6 +174,8 @@ func (w *twin) End() (ids.LogIndex, ids.Offset) {
 	return ids.LogIndex(w.moved), end
 }
 
+func (w *twin) Start() ids.Offset { return 0 }
+
 func (w *twin) batches(from, to int) (out [][]byte) {
 	for _, e := range w.entries[from:to] {
 		if len(e.Data) > 0 && !isCommand(e.Data) {

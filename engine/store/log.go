@@ -112,6 +112,12 @@ func (l *Log) End() (ids.LogIndex, ids.Offset) {
 	return last.Index, last.End
 }
 
+// Start is the offset where the first batch held begins, or would.
+func (l *Log) Start() ids.Offset {
+	before, _ := l.Bounds()
+	return before.End
+}
+
 // Term gives the term of entry i, from memory, for First()-1 <= i <= Last().
 // Errors: ErrCompacted, ErrUnavailable.
 func (l *Log) Term(i ids.LogIndex) (ids.Term, error) {
