@@ -45,5 +45,20 @@
 //   - A linearizable read sees what was applied anywhere before it was asked.
 //   - No replica is damaged, no log is corrupt, no waiter is told twice.
 //
+// # Running it
+//
+//	go test ./engine/enginetest -run TestTranscripts -rewrite   the stories anew
+//	DYNO_SIM_SEEDS=1000 go test ./engine/enginetest -run 'TestSim$' -v -timeout 60m
+//	DYNO_SIM_SEED=7 DYNO_SIM_TRACE=300 go test ./engine/enginetest -run 'TestSim$' -v
+//	go test -tags mutants ./engine/enginetest -run TestSimMutants -v
+//
+// The second plays so many seeds, the third one of them and shows the end of what
+// happened if it fails. TestSimVariants takes the same variables: other numbers of
+// nodes, narrow queues, and nodes that move entries to files, delete them there
+// and send snapshots.
+//
+// What clients saw in a run is checked to be linearizable as well
+// (linearizable_test.go).
+//
 // Read next: testdata/basic.txt, then cluster.go, node.go, ledger.go, files.go, sim.go.
 package enginetest

@@ -70,7 +70,7 @@ func seeds(few int) (list []uint64) {
 // DYNO_SIM_TRACE=n shows so many lines of a failed one.
 func TestSim(t *testing.T) {
 	total, checked, start := &SimResult{Faults: map[string]int{}}, 0, time.Now()
-	list := seeds(6)
+	list := seeds(5)
 	for _, seed := range list {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			cfg := SimConfig{Seed: seed, Messages: os.Getenv("DYNO_SIM_TRACE") != ""}
@@ -155,8 +155,8 @@ func (r *SimResult) faults() (n int) {
 // TestSimReplays: a seed is a run, to the last message.
 func TestSimReplays(t *testing.T) {
 	files := variants["files and snapshots"]
-	files.Seed, files.Operations = 11, 1000
-	for _, cfg := range []SimConfig{{Seed: 3, Operations: 1000}, files} {
+	files.Seed, files.Operations = 11, 800
+	for _, cfg := range []SimConfig{{Seed: 3, Operations: 800}, files} {
 		var hashes []uint64
 		for i := range 2 {
 			t.Run(fmt.Sprint("seed ", cfg.Seed, " run ", i), func(t *testing.T) {
