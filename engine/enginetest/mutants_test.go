@@ -19,7 +19,7 @@ var mutants = []struct {
 	cfg        SimConfig
 }{
 	{"an acknowledgement before the commit", "early-ack", replica.SetMutant, SimConfig{Seed: 0}},
-	{"a vote that is not persisted", "no-vote", replica.SetMutant, SimConfig{Seed: 1}},
+	{"a vote that is not persisted", "no-vote", replica.SetMutant, SimConfig{Seed: 0}},
 	{"a waiter keyed by its index alone", "index-only", replica.SetMutant, SimConfig{Seed: 1}},
 	{"a read index context that is used again", "reuse-read", replica.SetMutant, SimConfig{Seed: 2}},
 	{"a leader that serves before its first entry is applied", "early-lead", replica.SetMutant, SimConfig{Seed: 0}},
