@@ -32,7 +32,8 @@ type Config struct {
 	Files     bool
 	FileBytes int64
 	// Replica is the template of every replica: elections after 10 ticks,
-	// heartbeats every 2, 8 KiB of entries in a message.
+	// heartbeats every 2, a lost snapshot sent anew after 50, 8 KiB of entries
+	// in a message.
 	Replica replica.Config
 }
 
@@ -45,6 +46,7 @@ func (c *Config) setDefaults() {
 	def(&c.FileBytes, 1<<10)
 	def(&c.Replica.ElectionTicks, 10)
 	def(&c.Replica.HeartbeatTicks, 2)
+	def(&c.Replica.SnapshotTicks, 50)
 	def(&c.Replica.MessageBytesMax, 8<<10)
 }
 
