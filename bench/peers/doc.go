@@ -4,8 +4,10 @@
 //
 // It is a measuring child (see dyno/bench/cell): it answers one request on
 // standard input and ends. With the argument `versions` it prints the versions
-// of the peers as one JSON object instead.
+// of the peers as one JSON object instead. `dyno-peers nats` measures NATS
+// JetStream by hand; as a child it is the work `nats`, whose spec is a
+// natspeer.Config and whose result is a natspeer.Result.
 //
 // The peers run with the options their projects ship. What a peer's interface
-// demands of its callers is written at its adapter: etcd.go, raftwal.go.
+// demands of its callers is written at its adapter: etcd.go, raftwal.go, nats.go.
 package main

@@ -10,13 +10,15 @@ import (
 	"syscall"
 
 	"dyno/bench/cell"
+	"dyno/bench/peers/natspeer"
 )
 
 // systems are the logs this program can drive.
 var systems = map[string]cell.System{"etcd-wal": etcdWAL, "raft-wal": raftWAL}
 
-// modules names the module of each system, for versions.
-var modules = map[string]string{"etcd-wal": "go.etcd.io/etcd/server/v3", "raft-wal": "github.com/hashicorp/raft-wal"}
+// modules names the module of each peer, for versions.
+var modules = map[string]string{"etcd-wal": "go.etcd.io/etcd/server/v3", "raft-wal": "github.com/hashicorp/raft-wal",
+	"nats": "github.com/nats-io/nats-server/v2", "nats-client": "github.com/nats-io/nats.go"}
 
 func main() { os.Exit(run()) }
 
@@ -29,8 +31,12 @@ func run() int {
 		err = printVersions()
 	case len(os.Args) == 2 && os.Args[1] == "child":
 		err = serve(ctx)
+	case len(os.Args) == 2 && os.Args[1] == natspeer.ServerArg:
+		err = natsServer(ctx)
+	case len(os.Args) >= 2 && os.Args[1] == "nats":
+		return runNats(ctx, os.Args[2:], os.Stdout, os.Stderr)
 	default:
-		fmt.Fprintln(os.Stderr, "dyno-peers is run by dyno: `dyno experiment fsync`; or try `dyno-peers versions`")
+		fmt.Fprintln(os.Stderr, "dyno-peers is run by dyno: `dyno experiment fsync`; or try `dyno-peers versions`, `dyno-peers nats --help`")
 		return 64
 	}
 	if err != nil {
@@ -45,7 +51,7 @@ func serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return cell.Serve(ctx, in, os.Stdout, map[string]cell.Work{"append": cell.Appending(systems)})
+	return cell.Serve(ctx, in, os.Stdout, map[string]cell.Work{"append": cell.Appending(systems), "nats": natsWork})
 }
 
 func printVersions() error {

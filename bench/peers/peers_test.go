@@ -8,7 +8,11 @@ import (
 	"testing"
 
 	"dyno/bench/cell"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Every peer must do honest work: records are read back from a reopened log, and
 // its count of syncs is at least one per batch and at most one per record plus
