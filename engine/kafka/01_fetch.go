@@ -19,20 +19,23 @@ import (
 //   - It waits for MinBytes until MaxWait, woken once per commit. An error in
 //     any partition ends the wait.
 //   - An offset below the log start or above the log end: OFFSET_OUT_OF_RANGE;
-//     between high watermark and log end: nothing yet.
+//     between high watermark and log end: nothing yet. Above the log end of a
+//     replica that may not know all that is committed: OFFSET_NOT_AVAILABLE.
 //   - The leader epoch of the request is checked: FENCED_LEADER_EPOCH,
 //     UNKNOWN_LEADER_EPOCH; the epoch last fetched, where given, is compared
 //     with the log's and answered by the diverging epoch (KIP-595).
 //   - Fetch sessions (KIP-227) are declined by session id 0; a request within a
 //     session is FETCH_SESSION_ID_NOT_FOUND (FetchManager.newContext).
-//   - A partition led elsewhere: NOT_LEADER_OR_FOLLOWER with the leader and its
-//     address from version 16 on (KIP-951).
+//   - From version 11 on a consumer is served by followers, too, and shown the
+//     one in its rack (KIP-392): see fetch_follower.go.
+//   - Otherwise a partition led elsewhere: NOT_LEADER_OR_FOLLOWER with the leader
+//     and its address from version 16 on (KIP-951).
 //
-// Differs from Kafka: followers do not serve consumers (KIP-392). A request
-// from a replica is served as one from a consumer: replication has its own
-// protocol. The answer is built when its turn in the connection's order comes,
-// so several fetches on one connection are served one after the other, each
-// with the newest data, and only one answer is held in memory.
+// Differs from Kafka: a leader serves a request from a replica as one from a
+// consumer: replication has its own protocol. The answer is built when its turn
+// in the connection's order comes, so several fetches on one connection are
+// served one after the other, each with the newest data, and only one answer is
+// held in memory.
 //
 // Batches go from the log's memory to the socket by reference, in one writev
 // with the headers between them.
@@ -44,7 +47,9 @@ type fetch struct {
 	maxBytes        int
 	committed       bool
 	session, sepoch int32
-	starved         bool // no room in the broker's budget: nothing is read
+	starved         bool   // no room in the broker's budget: nothing is read
+	anyReplica      bool   // from a consumer that followers may serve
+	rack            []byte // the consumer's; empty none
 
 	topics []fetchTopic
 	parts  []fetchPart // of all topics, in order
@@ -64,18 +69,22 @@ type fetchPart struct {
 	offset    ids.Offset
 	max       int
 
-	part     Partition // nil where code is set at once
-	code     code
-	res      partition.ReadResult
-	diverged partition.EpochEnd // Epoch -1: not
+	part      Partition  // nil where code is set at once
+	follower  bool       // part is led elsewhere and serves all the same
+	behind    bool       // lacks offset yet, and code says so
+	preferred ids.NodeID // where the consumer shall read instead; -1 here
+	code      code
+	res       partition.ReadResult
+	diverged  partition.EpochEnd // Epoch -1: not
 }
 
 // parseFetch decodes the body of a Fetch; nothing refers to body afterwards.
 func parseFetch(h header, body []byte, most int) (*fetch, bool) {
 	v, flex := h.version, h.flexible
 	d := dec{b: append([]byte(nil), body...)}
+	replica := int32(-1)
 	if v <= 14 {
-		d.i32() // replica id
+		replica = d.i32()
 	}
 	f := &fetch{maxWait: time.Duration(d.i32()) * time.Millisecond, sepoch: -1}
 	f.minBytes, f.maxBytes = int(d.i32()), int(d.i32())
@@ -100,13 +109,16 @@ func parseFetch(h header, body []byte, most int) (*fetch, bool) {
 		f.parseParts(&d, h, t)
 		d.tags(flex)
 	}
-	f.skipRest(&d, h)
+	if id := f.parseRest(&d, h); v > 14 {
+		replica = id
+	}
+	f.anyReplica = v >= 11 && replica < 0
 	return f, !d.bad && len(d.b) == 0
 }
 
 func (f *fetch) parseParts(d *dec, h header, t *fetchTopic) {
 	for i := 0; i < t.parts && !d.bad; i++ {
-		p := fetchPart{topic: t, epoch: -1, lastEpoch: -1}
+		p := fetchPart{topic: t, epoch: -1, lastEpoch: -1, preferred: -1}
 		p.index = ids.Partition(d.i32())
 		if h.version >= 9 {
 			p.epoch = ids.LeaderEpoch(d.i32())
@@ -124,8 +136,9 @@ func (f *fetch) parseParts(d *dec, h header, t *fetchTopic) {
 	}
 }
 
-// skipRest reads the topics to forget (there are no sessions) and the rack.
-func (f *fetch) skipRest(d *dec, h header) {
+// parseRest reads the topics to forget (there are no sessions), the rack and,
+// from version 15 on, the id of a replica; -1 is a consumer.
+func (f *fetch) parseRest(d *dec, h header) (replica int32) {
 	if h.version >= 7 {
 		for n := d.count(h.flexible, 3); n > 0 && !d.bad; n-- {
 			if h.version >= 13 {
@@ -140,9 +153,13 @@ func (f *fetch) skipRest(d *dec, h header) {
 		}
 	}
 	if h.version >= 11 {
-		d.str(h.flexible) // rack
+		f.rack = d.str(h.flexible)
+	}
+	if h.version >= 15 {
+		return d.replicaTag()
 	}
 	d.tags(h.flexible)
+	return -1
 }
 
 // runFetch answers a Fetch; it may wait and read the disk.
@@ -155,7 +172,7 @@ func (c *conn) runFetch(k *call) {
 		return
 	}
 	f.maxBytes = min(max(f.maxBytes, 0), c.srv.cfg.FetchBytesMax)
-	f.find(c.srv.cfg.Backend, k.version)
+	f.find(c.srv.cfg.Backend, c.srv.self, k.version)
 	end := c.srv.now() + min(max(f.maxWait, 0), c.srv.cfg.TimeoutMax)
 	if bytes, failed := c.readFetch(f, end); bytes < f.minBytes && !failed && !f.starved && len(f.parts) > 0 {
 		c.waitFetch(f, end)
@@ -166,9 +183,8 @@ func (c *conn) runFetch(k *call) {
 	f.encode(k.header, &c.wr.out, c.srv.cfg.Backend, codeNone)
 }
 
-// find looks the partitions up.
-func (f *fetch) find(b Backend, version int16) {
-	self := b.Cluster().Self
+// find looks the partitions up on node self.
+func (f *fetch) find(b Backend, self ids.NodeID, version int16) {
 	for i := range f.parts {
 		p := &f.parts[i]
 		var err error
@@ -181,7 +197,10 @@ func (f *fetch) find(b Backend, version int16) {
 			p.part, p.code = nil, codeOfTopic(err, version >= 13)
 			continue
 		}
-		p.code = checkLeader(p.part, self, p.epoch)
+		p.check(f, self)
+	}
+	if len(f.rack) > 0 && f.anyReplica {
+		f.prefer(b)
 	}
 }
 
@@ -201,7 +220,8 @@ func checkLeader(p Partition, self ids.NodeID, epoch ids.LeaderEpoch) code {
 }
 
 // read reads all partitions anew. failed says that one has an error or
-// something else to tell at once.
+// something else to tell at once; that an offset is not here yet is not told
+// before the wait is over, as it is about to come.
 func (f *fetch) read() (bytes int, failed bool) {
 	for i := range f.parts {
 		p := &f.parts[i]
@@ -209,7 +229,7 @@ func (f *fetch) read() (bytes int, failed bool) {
 			p.read(f, f.maxBytes-bytes, bytes == 0)
 			bytes += p.res.Bytes
 		}
-		failed = failed || p.code != codeNone || p.diverged.Epoch >= 0
+		failed = failed || p.code != codeNone && !p.behind || p.diverged.Epoch >= 0 || p.preferred >= 0
 	}
 	return bytes, failed
 }
@@ -218,7 +238,15 @@ func (f *fetch) read() (bytes int, failed bool) {
 // nothing was found yet.
 func (p *fetchPart) read(f *fetch, left int, first bool) {
 	p.diverged = partition.EpochEnd{Epoch: -1, End: -1}
+	if p.preferred >= 0 {
+		p.res = partition.ReadResult{Offsets: p.part.Offsets()}
+		return
+	}
 	if p.lastEpoch >= 0 {
+		if p.lacks() { // and would be taken for a log that was cut
+			p.code, p.behind = codeOffsetNotAvailable, true
+			return
+		}
 		end := p.part.EpochEnd(p.lastEpoch)
 		if end.Epoch < 0 {
 			p.code = codeOffsetOutOfRange
@@ -242,6 +270,9 @@ func (p *fetchPart) read(f *fetch, left int, first bool) {
 	if errors.Is(err, partition.ErrOffsetOutOfRange) {
 		if o := p.part.Offsets(); p.offset >= o.LogStart && p.offset <= o.LogEnd {
 			p.res, err = partition.ReadResult{Offsets: o}, nil
+		} else if p.lacks() {
+			p.code, p.behind = codeOffsetNotAvailable, true
+			return
 		}
 	}
 	p.code = codeOfRead(err)
@@ -266,11 +297,9 @@ func (c *conn) waitFetch(f *fetch, end time.Duration) {
 			f.parts[i].part.Unwatch(wake)
 		}
 	}()
-	self := c.srv.cfg.Backend.Cluster().Self
 	for {
 		for i := range f.parts { // leadership may be lost while it waits
-			p := &f.parts[i]
-			p.code = checkLeader(p.part, self, p.epoch)
+			f.parts[i].check(f, c.srv.self)
 		}
 		f.dropBatches()
 		bytes, failed := c.readFetch(f, end)
@@ -333,7 +362,7 @@ func (p *fetchPart) encode(f *fetch, v int16, flex bool, o *out, b Backend, lead
 		o.count(flex, -1)
 	}
 	if v >= 11 {
-		o.i32(-1) // preferred read replica
+		o.i32(int32(p.preferred))
 	}
 	n := 0
 	for _, batch := range r.Batches {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"dyno/engine/ids"
 	"dyno/engine/partition"
 )
 
@@ -62,7 +61,7 @@ func TestFetchErrors(t *testing.T) {
 	topic := n.add("t", 1)
 	p := topic.parts[0]
 	fill(p, 4)
-	p.epoch, p.start, p.high = 5, 1, 3 // log end 4
+	p.epoch, p.known, p.start, p.high = 5, 5, 1, 3 // log end 4
 	c := dial(t, addr)
 	type edit func(*kmsg.FetchRequest, *kmsg.FetchRequestTopicPartition)
 	tests := []struct {
@@ -107,7 +106,7 @@ func TestFetchErrors(t *testing.T) {
 		t.Errorf("within a session: %+v", got)
 	}
 	p.mu.Lock()
-	p.leader = 2
+	p.leader, p.away = 2, true
 	p.mu.Unlock()
 	for _, v := range []int16{12, 16} {
 		resp := c.ask(fetchFrom(v, topic, 0, 2)).(*kmsg.FetchResponse)
@@ -236,23 +235,18 @@ func TestFetchWaitEnds(t *testing.T) {
 	p := topic.parts[0]
 	wait := func() (*raw, *kmsg.FetchRequest) {
 		c := dial(t, addr)
-		req := fetchFrom(12, topic, 0, 0)
+		req := fetchFrom(10, topic, 0, 0) // which no follower serves
 		req.MaxWaitMillis = 1 << 30
 		c.send(req)
 		watched(t, p, 1)
 		return c, req
 	}
 	c, req := wait()
-	p.mu.Lock()
-	p.leader, p.epoch = 2, ids.LeaderEpoch(9)
-	p.commit() // Watch also tells when leadership ends
-	p.mu.Unlock()
+	p.lead(2) // Watch also tells when leadership ends
 	if got := part1(t, c.recv(req, 1)); code(got.ErrorCode) != codeNotLeader {
 		t.Errorf("leadership lost: %+v", got)
 	}
-	p.mu.Lock()
-	p.leader = 1
-	p.mu.Unlock()
+	p.lead(1)
 
 	c, _ = wait()
 	_ = c.nc.Close()

@@ -143,7 +143,7 @@ func (c *conn) led(topic string, p int32, epoch int32) (Partition, code) {
 	if err != nil {
 		return nil, codeOf(err)
 	}
-	return part, checkLeader(part, c.srv.cfg.Backend.Cluster().Self, ids.LeaderEpoch(epoch))
+	return part, checkLeader(part, c.srv.self, ids.LeaderEpoch(epoch))
 }
 
 // seen remembers which partitions a request has named.

@@ -48,8 +48,14 @@ func requests(t *fakeTopic) []kmsg.Request {
 	dd.Topic = str("gone")
 	dt.Topics, dt.TimeoutMillis = append(dt.Topics, dd), 1000
 
-	return append(requestsAbout(t), lo, md, av, ct, dt, kmsg.NewPtrDescribeClusterRequest(),
+	all := append(requestsAbout(t), lo, md, av, ct, dt, kmsg.NewPtrDescribeClusterRequest(),
 		produceTo(0, t, 0, -1, batch(1, 1, -1, -1, -1)), fetchFrom(0, t, 0, 0))
+	return append(all, requestsToMove(t)...)
+}
+
+// requestsToMove makes those that say where the replicas and the leader are.
+func requestsToMove(t *fakeTopic) []kmsg.Request {
+	return []kmsg.Request{electIn(t.name, 0), reassignIn(t.name, 0, 1), listIn(t.name, 0)}
 }
 
 // requestsAbout makes those that administer a topic that is there.
@@ -160,6 +166,10 @@ func firstError(r kmsg.Response) error {
 		codes = append(codes, r.Topics[0].ErrorCode)
 	case *kmsg.IncrementalAlterConfigsResponse:
 		codes = append(codes, r.Resources[0].ErrorCode)
+	case *kmsg.AlterPartitionAssignmentsResponse:
+		codes = append(codes, r.ErrorCode, r.Topics[0].Partitions[0].ErrorCode)
+	case *kmsg.ListPartitionReassignmentsResponse:
+		codes = append(codes, r.ErrorCode)
 	case *kmsg.DescribeClusterResponse:
 		codes = append(codes, r.ErrorCode)
 	}
@@ -196,7 +206,7 @@ func TestApiVersions(t *testing.T) {
 	}
 	req.Version = 0
 	resp = parse(t, req, b).(*kmsg.ApiVersionsResponse)
-	if code(resp.ErrorCode) != codeUnsupportedVersion || len(resp.ApiKeys) != 14 {
+	if code(resp.ErrorCode) != codeUnsupportedVersion || len(resp.ApiKeys) != 17 {
 		t.Errorf("unknown version: %+v", resp)
 	}
 }

@@ -11,7 +11,7 @@ import (
 // are safe for concurrent use; those with a context may block, the others must
 // not. Errors are mapped to Kafka codes in errors.go by errors.Is.
 type Backend interface {
-	// Cluster is the broker registry as this node sees it now.
+	// Cluster is the broker registry as this node sees it now; Self never changes.
 	Cluster() Cluster
 	// Topics lists all topics by name; Topic and TopicByID find one.
 	Topics() []Topic
@@ -29,6 +29,20 @@ type Backend interface {
 	CreateTopics(ctx context.Context, topics []NewTopic, validate bool) []TopicResult
 	DeleteTopic(ctx context.Context, name string, id ids.TopicID) TopicResult
 	CreatePartitions(ctx context.Context, topic string, count int32, validate bool) error
+
+	// Reassign makes nodes, in this order, the replicas of a partition, the
+	// preferred leader first; nil cancels what is under way. It returns when the
+	// change is recorded: the replicas move afterwards, and PartitionView shows
+	// it until they have. A list is not empty, names no node twice and only
+	// registered ones; it stands for whatever was asked for before, and is the
+	// backend's from then on. ErrUnknownTopic, ErrUnknownPartition, ErrInvalidReplicas,
+	// and ErrNoReassignment where there is nothing to cancel.
+	Reassign(ctx context.Context, topic string, p ids.Partition, nodes []ids.NodeID) error
+	// ElectLeader makes a partition's preferred replica its leader and returns
+	// when it leads. ErrUnknownTopic, ErrUnknownPartition, ErrElectionNotNeeded
+	// where it leads already, ErrPreferredNotAvailable where it cannot lead now,
+	// ErrEligibleNotAvailable where nobody can.
+	ElectLeader(ctx context.Context, topic string, p ids.Partition) error
 
 	// TopicConfigs and BrokerConfigs list every key with its effective value.
 	TopicConfigs(topic string) ([]ConfigEntry, error)
@@ -51,7 +65,9 @@ type Partition interface {
 	Append(a *partition.Append) error
 	// Settings are the topic's configs in force.
 	Settings() *partition.Settings
-	// Leader is the replica's leader as known here; 0 unknown.
+	// Leader is the replica's leader as known here; 0 unknown. This node is a
+	// follower where it is another one: it serves reads all the same, up to the
+	// high watermark it knows.
 	Leader() (node ids.NodeID, epoch ids.LeaderEpoch)
 	// Read returns committed batches; it may read the disk.
 	Read(args partition.ReadArgs) (partition.ReadResult, error)
@@ -104,6 +120,9 @@ type PartitionView struct {
 	Leader                 ids.NodeID // 0: none
 	Epoch                  ids.LeaderEpoch
 	Replicas, ISR, Offline []ids.NodeID
+	// Adding and Removing are empty unless a reassignment is under way; those in
+	// Adding and Removing stand in Replicas, too, as in Kafka.
+	Adding, Removing []ids.NodeID
 }
 
 // NewTopic asks for a topic. Assignment, where given, lists the replicas of

@@ -22,6 +22,11 @@ var (
 	ErrInvalidRequest   = errors.New("invalid request")
 	ErrPolicy           = errors.New("policy violation")
 	ErrUnknownBroker    = errors.New("unknown broker")
+
+	ErrNoReassignment        = errors.New("no reassignment is under way")
+	ErrElectionNotNeeded     = errors.New("the preferred replica leads already")
+	ErrPreferredNotAvailable = errors.New("the preferred replica cannot lead now")
+	ErrEligibleNotAvailable  = errors.New("no replica can lead now")
 )
 
 // codeOf maps an error to the Kafka code a client is answered with, by
@@ -82,6 +87,10 @@ var errorCodes = []struct {
 	{ErrInvalidRequest, codeInvalidRequest},
 	{ErrPolicy, codePolicyViolation},
 	{ErrUnknownBroker, codeBrokerNotRegistered},
+	{ErrNoReassignment, codeNoReassignment},
+	{ErrElectionNotNeeded, codeElectionNotNeeded},
+	{ErrPreferredNotAvailable, codePreferredUnavailable},
+	{ErrEligibleNotAvailable, codeEligibleUnavailable},
 
 	{context.DeadlineExceeded, codeRequestTimedOut},
 	{context.Canceled, codeRequestTimedOut},

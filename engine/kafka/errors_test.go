@@ -47,18 +47,22 @@ var sentinels = map[string]struct {
 	"partition.ErrDamaged":            {partition.ErrDamaged, "KAFKA_STORAGE_ERROR"},
 	"partition.ErrCheckpoint":         {partition.ErrCheckpoint, "KAFKA_STORAGE_ERROR"},
 
-	"kafka.ErrUnknownTopic":     {ErrUnknownTopic, "UNKNOWN_TOPIC_OR_PARTITION"},
-	"kafka.ErrUnknownPartition": {ErrUnknownPartition, "UNKNOWN_TOPIC_OR_PARTITION"},
-	"kafka.ErrTopicExists":      {ErrTopicExists, "TOPIC_ALREADY_EXISTS"},
-	"kafka.ErrInvalidTopic":     {ErrInvalidTopic, "INVALID_TOPIC_EXCEPTION"},
-	"kafka.ErrInvalidCount":     {ErrInvalidCount, "INVALID_PARTITIONS"},
-	"kafka.ErrInvalidRF":        {ErrInvalidRF, "INVALID_REPLICATION_FACTOR"},
-	"kafka.ErrInvalidReplicas":  {ErrInvalidReplicas, "INVALID_REPLICA_ASSIGNMENT"},
-	"kafka.ErrInvalidConfig":    {ErrInvalidConfig, "INVALID_CONFIG"},
-	"kafka.ErrInvalidRequest":   {ErrInvalidRequest, "INVALID_REQUEST"},
-	"kafka.ErrPolicy":           {ErrPolicy, "POLICY_VIOLATION"},
-	"kafka.ErrUnknownBroker":    {ErrUnknownBroker, "BROKER_ID_NOT_REGISTERED"},
-	"kafka.ErrConfig":           {ErrConfig, "UNKNOWN_SERVER_ERROR"}, // of Serve
+	"kafka.ErrUnknownTopic":          {ErrUnknownTopic, "UNKNOWN_TOPIC_OR_PARTITION"},
+	"kafka.ErrUnknownPartition":      {ErrUnknownPartition, "UNKNOWN_TOPIC_OR_PARTITION"},
+	"kafka.ErrTopicExists":           {ErrTopicExists, "TOPIC_ALREADY_EXISTS"},
+	"kafka.ErrInvalidTopic":          {ErrInvalidTopic, "INVALID_TOPIC_EXCEPTION"},
+	"kafka.ErrInvalidCount":          {ErrInvalidCount, "INVALID_PARTITIONS"},
+	"kafka.ErrInvalidRF":             {ErrInvalidRF, "INVALID_REPLICATION_FACTOR"},
+	"kafka.ErrInvalidReplicas":       {ErrInvalidReplicas, "INVALID_REPLICA_ASSIGNMENT"},
+	"kafka.ErrInvalidConfig":         {ErrInvalidConfig, "INVALID_CONFIG"},
+	"kafka.ErrInvalidRequest":        {ErrInvalidRequest, "INVALID_REQUEST"},
+	"kafka.ErrPolicy":                {ErrPolicy, "POLICY_VIOLATION"},
+	"kafka.ErrUnknownBroker":         {ErrUnknownBroker, "BROKER_ID_NOT_REGISTERED"},
+	"kafka.ErrNoReassignment":        {ErrNoReassignment, "NO_REASSIGNMENT_IN_PROGRESS"},
+	"kafka.ErrElectionNotNeeded":     {ErrElectionNotNeeded, "ELECTION_NOT_NEEDED"},
+	"kafka.ErrPreferredNotAvailable": {ErrPreferredNotAvailable, "PREFERRED_LEADER_NOT_AVAILABLE"},
+	"kafka.ErrEligibleNotAvailable":  {ErrEligibleNotAvailable, "ELIGIBLE_LEADERS_NOT_AVAILABLE"},
+	"kafka.ErrConfig":                {ErrConfig, "UNKNOWN_SERVER_ERROR"}, // of Serve
 }
 
 func TestErrorCodes(t *testing.T) {

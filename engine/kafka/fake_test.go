@@ -27,6 +27,8 @@ type fakeNode struct {
 	auto    bool
 	full    bool
 	addr    *net.TCPAddr
+	rack    string            // of this node
+	others  []Broker          // beside 1 and 2
 	configs map[string]string // of the broker
 
 	answers chan *partition.Append // sender: Append; closed by close
@@ -63,6 +65,12 @@ type fakePart struct {
 	readErr   error // of Read, ByTime and MaxTime
 	reads     int
 	hook      func(*partition.Append)
+
+	away             bool            // hosted elsewhere
+	stuck            bool            // elections do not end
+	known            ids.LeaderEpoch // the newest in the log
+	replicas, isr    []ids.NodeID
+	adding, removing []ids.NodeID
 }
 
 type fakeProducer struct {
@@ -116,7 +124,8 @@ func (n *fakeNode) allowAuto() {
 }
 
 func (n *fakeNode) newPart() *fakePart {
-	p := &fakePart{node: n, leader: 1, epoch: 1, producers: map[ids.ProducerID]*fakeProducer{}}
+	p := &fakePart{node: n, leader: 1, epoch: 1, producers: map[ids.ProducerID]*fakeProducer{},
+		replicas: []ids.NodeID{1}, isr: []ids.NodeID{1}}
 	p.set.Store(&partition.Settings{MaxMessageBytes: 1 << 20, CompressionType: "producer"})
 	return p
 }
@@ -129,12 +138,15 @@ func (p *fakePart) change(f func(*partition.Settings)) {
 }
 
 func (n *fakeNode) Cluster() Cluster {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	cl := Cluster{ID: "fake-cluster", Self: 1, Controller: 1}
 	if n.addr != nil {
 		cl.Brokers = []Broker{
-			{ID: 1, Host: n.addr.IP.String(), Port: int32(n.addr.Port)},
+			{ID: 1, Host: n.addr.IP.String(), Port: int32(n.addr.Port), Rack: n.rack},
 			{ID: 2, Host: "elsewhere", Port: 9, Rack: "r", Fenced: true},
 		}
+		cl.Brokers = append(cl.Brokers, n.others...)
 	}
 	return cl
 }
@@ -143,8 +155,8 @@ func (t *fakeTopic) view() Topic {
 	v := Topic{Name: t.name, ID: t.id}
 	for _, p := range t.parts {
 		p.mu.Lock()
-		one := []ids.NodeID{1}
-		v.Partitions = append(v.Partitions, PartitionView{Leader: p.leader, Epoch: p.epoch, Replicas: one, ISR: one})
+		v.Partitions = append(v.Partitions, PartitionView{Leader: p.leader, Epoch: p.epoch, Replicas: p.replicas, ISR: p.isr,
+			Adding: p.adding, Removing: p.removing})
 		p.mu.Unlock()
 	}
 	return v
@@ -200,7 +212,13 @@ func (t *fakeTopic) part(p ids.Partition) (Partition, error) {
 	case p < 0 || int(p) >= len(t.parts):
 		return nil, ErrUnknownPartition
 	}
-	return t.parts[p], nil
+	part := t.parts[p]
+	part.mu.Lock()
+	defer part.mu.Unlock()
+	if part.away {
+		return nil, &replica.NotLeaderError{}
+	}
+	return part, nil
 }
 
 func (n *fakeNode) CreateTopics(_ context.Context, topics []NewTopic, validate bool) []TopicResult {
@@ -405,7 +423,12 @@ func (p *fakePart) last() []byte {
 
 // commit moves the high watermark to the log end. mu is held.
 func (p *fakePart) commit() {
-	p.high = p.next
+	p.high, p.known = p.next, p.epoch
+	p.wake()
+}
+
+// wake tells who watches. mu is held.
+func (p *fakePart) wake() {
 	for _, ch := range p.watch {
 		select {
 		case ch <- struct{}{}:
@@ -527,7 +550,7 @@ func (p *fakePart) MaxTime() (partition.TimedOffset, error) {
 func (p *fakePart) EpochEnd(e ids.LeaderEpoch) partition.EpochEnd {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if e < p.epoch || len(p.batches) == 0 {
+	if e < p.epoch || p.known < p.epoch || len(p.batches) == 0 {
 		return partition.EpochEnd{Epoch: -1, End: -1}
 	}
 	return partition.EpochEnd{Epoch: p.epoch, End: p.next}

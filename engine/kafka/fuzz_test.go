@@ -14,7 +14,7 @@ import (
 
 // fuzzConn is a connection without a socket: requests go in, nobody answers.
 func fuzzConn(n *fakeNode) *conn {
-	s := &Server{cfg: Config{Backend: n, InflightMax: 4}}
+	s := &Server{cfg: Config{Backend: n, InflightMax: 4}, self: 1}
 	s.cfg.setDefaults()
 	s.budget.max = s.cfg.BrokerBytesMax
 	return &conn{srv: s, ring: newRing(4, 1<<30), wake: make(chan struct{}, 1), dead: make(chan struct{}), eof: make(chan struct{})}
@@ -29,6 +29,13 @@ func FuzzRequest(f *testing.F) {
 		a := apis[req.Key()]
 		for _, v := range []int16{a.min, a.flexible, a.max} {
 			req.SetVersion(max(v, a.min))
+			f.Add(frame(req, 1)[4:])
+		}
+	}
+	for _, v := range []int16{11, 14, 15, 18} {
+		for _, replica := range []int32{-1, 3} {
+			req := ownedBy(fetchFrom(v, topic, 0, 1), replica)
+			req.Rack = "r"
 			f.Add(frame(req, 1)[4:])
 		}
 	}

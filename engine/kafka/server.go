@@ -9,12 +9,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"dyno/engine/ids"
 )
 
 // Server answers the Kafka protocol on one listener. It owns one accepting
 // goroutine and two per connection.
 type Server struct {
 	cfg     Config
+	self    ids.NodeID
 	budget  budget // of requests
 	fetches budget // of replies to Fetch
 	// recompressing holds one for each batch being recompressed.
@@ -44,7 +47,7 @@ func Serve(cfg Config) (*Server, error) {
 		}
 		return nil, err
 	}
-	s := &Server{cfg: cfg, start: time.Now(), conns: map[*conn]struct{}{}}
+	s := &Server{cfg: cfg, self: cfg.Backend.Cluster().Self, start: time.Now(), conns: map[*conn]struct{}{}}
 	s.budget.max, s.fetches.max = cfg.BrokerBytesMax, cfg.FetchBrokerBytesMax
 	s.recompressing = make(chan struct{}, runtime.GOMAXPROCS(0))
 	s.ctx, s.cancel = context.WithCancel(context.Background())

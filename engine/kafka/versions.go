@@ -46,7 +46,10 @@ func init() {
 		23:             {"OffsetForLeaderEpoch", 2, 4, 4, shapeEpochEnd, handleEpochEnd},
 		32:             {"DescribeConfigs", 1, 4, 4, shapeDescribeConfigs, handleDescribeConfigs},
 		37:             {"CreatePartitions", 0, 3, 2, shapeCreatePartitions, handleCreatePartitions},
+		43:             {"ElectLeaders", 0, 2, 2, shapeElectLeaders, handleElectLeaders},
 		44:             {"IncrementalAlterConfigs", 0, 1, 1, shapeAlterConfigs, handleAlterConfigs},
+		45:             {"AlterPartitionReassignments", 0, 1, 0, shapeAlterReassignments, handleAlterReassignments},
+		46:             {"ListPartitionReassignments", 0, 0, 0, shapeListReassignments, handleListReassignments},
 		60:             {"DescribeCluster", 0, 2, 0, shapeDescribeCluster, handleDescribeCluster},
 	}
 }
