@@ -8,6 +8,7 @@ PROCS    ?= 2
 FUZZTIME ?= 60s
 CUTS     ?= 200
 KILLS    ?= 50
+SEEDS    ?= 1000
 # Flags for one run of `make bench`, such as ARGS=--record.
 ARGS     ?=
 
@@ -62,9 +63,13 @@ fuzz: ## run every fuzz target for FUZZTIME (60s) each
 		done; \
 	done
 
+.PHONY: sim
+sim: ## simulate clusters under faults from SEEDS (1000) seeds, or one: SEED=n
+	$(if $(SEED),DYNO_SIM_SEED=$(SEED) DYNO_SIM_TRACE=300,DYNO_SIM_SEEDS=$(SEEDS)) $(GO) test -count 1 -timeout 12h -v -run 'TestSim$$' ./engine/enginetest/
+
 .PHONY: crash
 crash: ## cut the power CUTS (200) times, kill a broker KILLS (50) times, run the mutants
-	DYNO_CRASH_SEEDS=$(CUTS) $(GO) test -count 1 -timeout 30m -run 'Crash|PowerCut|Mutants' -tags mutants ./engine/ ./engine/store/ ./wal/...
+	DYNO_CRASH_SEEDS=$(CUTS) $(GO) test -count 1 -timeout 30m -run 'Crash|PowerCut|Mutants' -tags mutants ./engine/ ./engine/store/ ./engine/enginetest/ ./wal/...
 	DYNO_KILLS=$(KILLS) $(GO) test -count 1 -timeout 30m -run Crash -v ./cmd/dyno/
 
 .PHONY: bench

@@ -25,7 +25,7 @@ const (
 // SuiteConfig is one run of a suite. The zero value of a field is its default.
 type SuiteConfig struct {
 	Dyno        []string      // program and leading arguments of dyno; required
-	Nodes       int           // brokers: 1
+	Nodes       int           // brokers: 3
 	Partitions  int           // 8
 	RecordBytes int           // 1024
 	Producers   int           // 2
@@ -38,7 +38,7 @@ type SuiteConfig struct {
 }
 
 func (c *SuiteConfig) setDefaults() {
-	c.Nodes = cmp.Or(c.Nodes, 1)
+	c.Nodes = cmp.Or(c.Nodes, 3)
 	c.Partitions = cmp.Or(c.Partitions, 8)
 	c.RecordBytes = cmp.Or(c.RecordBytes, 1024)
 	c.Producers = cmp.Or(c.Producers, 2)

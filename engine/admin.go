@@ -21,8 +21,8 @@ import (
 )
 
 // adminServer serves what an operator and the lab look at: /metrics, /healthz,
-// /readyz, /status, /debug/pprof/, /debug/fgprof, /debug/flight. It changes
-// nothing in the node.
+// /readyz, /status, /cluster, /debug/pprof/, /debug/fgprof, /debug/flight. Only
+// POST /cluster/… changes anything.
 type adminServer struct {
 	node     *Node
 	http     *http.Server
@@ -88,6 +88,9 @@ func (a *adminServer) mux() *http.ServeMux {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.node.Err()) })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.node.Ready()) })
 	mux.HandleFunc("GET /status", a.status)
+	mux.HandleFunc("GET /cluster", a.cluster)
+	mux.HandleFunc("POST /cluster/move", a.operate(a.move))
+	mux.HandleFunc("POST /cluster/transfer", a.operate(a.transfer))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/mutex", whileSampling(pprof.Handler("mutex"), func(on bool) {
 		runtime.SetMutexProfileFraction(rate(on, mutexFraction))

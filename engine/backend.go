@@ -80,6 +80,7 @@ func (b backend) view(t *metadata.Topic) kafka.Topic {
 				v.Offline = append(v.Offline, r.Node)
 			}
 		}
+		v.Adding, v.Removing = p.Adding, p.Removing
 		v.Leader, v.Epoch, v.ISR = p.Leader, p.Term.Epoch(), p.ISR
 		if h := b.directory.ByID(t.ID, ids.Partition(i)); h != nil {
 			if leader, epoch := h.Leader(); epoch >= v.Epoch {

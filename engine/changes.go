@@ -9,6 +9,7 @@ import (
 
 	"dyno/engine/admin"
 	"dyno/engine/ids"
+	"dyno/engine/kafka"
 	"dyno/engine/metadata"
 	"dyno/engine/multiraft"
 	"dyno/engine/replica"
@@ -128,6 +129,9 @@ var adminKinds = []struct {
 	{replica.ErrStopped, admin.Stopped},
 	{replica.ErrDiskFull, admin.DiskFull},
 	{multiraft.ErrTooLarge, admin.TooLarge},
+	{kafka.ErrElectionNotNeeded, admin.NotNeeded},
+	{kafka.ErrPreferredNotAvailable, admin.NotAvailable},
+	{kafka.ErrUnknownTopic, admin.Unknown},
 }
 
 func (n *Node) toAdmin(err error) error {
@@ -155,17 +159,26 @@ func fromAdmin(err error) error {
 	case !errors.As(err, &told):
 		return err
 	case told.Kind == admin.Refused:
-		return fmt.Errorf("%w: the metadata's leader says: %s", metadata.Code(told.Code).Err(), told.Text)
+		return &toldError{told.Text, metadata.Code(told.Code).Err()}
 	case told.Kind == admin.Stopped:
 		return fmt.Errorf("%w: %s", errPeerStopped, told.Text)
 	}
 	for _, k := range adminKinds {
 		if told.Kind == k.kind {
-			return fmt.Errorf("%w: %s", k.err, told.Text)
+			return &toldError{told.Text, k.err}
 		}
 	}
 	return err
 }
+
+// toldError is an error of another node: its words, and what they stand for.
+type toldError struct {
+	text string
+	is   error
+}
+
+func (e *toldError) Error() string { return e.text }
+func (e *toldError) Unwrap() error { return e.is }
 
 // controller is the node that leads the metadata group, 0 if unknown.
 func (n *Node) controller() ids.NodeID {

@@ -10,6 +10,7 @@ import (
 
 	"dyno/engine/ids"
 	"dyno/engine/kafka"
+	"dyno/engine/metadata"
 	"dyno/engine/multiraft"
 	"dyno/engine/partition"
 	"dyno/engine/replica"
@@ -21,20 +22,18 @@ import (
 // and the files its oldest entries were moved to.
 type hosted struct {
 	*partition.Partition
-	name      string
-	topic     ids.TopicID
-	part      ids.Partition
-	group     *multiraft.Group
-	files     *store.Log
-	spec      multiraft.Spec // as it was opened
-	members   map[ids.ReplicaID]ids.NodeID
-	synced    atomic.Pointer[[]ids.NodeID] // in sync as this node saw it when it last led; nil before
-	ledTerm   ids.Term                     // owner: isr, like ledRounds
-	ledRounds int                          // in which this node led in ledTerm
-	alone     bool                         // needs no peer and has replayed its log; owner: hosts' goroutine
-	moving    sync.Mutex                   // held while files are written: by the mover or by retention
-	gone      atomic.Bool                  // set before anything it holds is deleted
-	ended     bool                         // its group is removed, its files may not be yet; owner: hosts' goroutine
+	name    string
+	topic   ids.TopicID
+	part    ids.Partition
+	group   *multiraft.Group
+	files   *store.Log
+	members atomic.Pointer[map[ids.ReplicaID]ids.NodeID] // where replicas live, those that join or leave among them
+	synced  atomic.Pointer[[]ids.NodeID]                 // in sync as this node saw it when it last led; nil before
+	led     led                                          // owner: isr
+	alone   bool                                         // needs no peer and has replayed its log; owner: hosts' goroutine
+	moving  sync.Mutex                                   // held while files are written: by the mover or by retention
+	gone    atomic.Bool                                  // set before anything it holds is deleted
+	ended   bool                                         // its group is removed, its files may not be yet; owner: hosts' goroutine
 }
 
 var _ kafka.Partition = (*hosted)(nil)
@@ -59,8 +58,35 @@ func (h *hosted) inSync() int {
 	if p := h.synced.Load(); p != nil {
 		return len(*p)
 	}
-	return len(h.members)
+	return len(*h.members.Load())
 }
+
+// nodeOf is where a replica lives, 0 if it is none.
+func (h *hosted) nodeOf(r ids.ReplicaID) ids.NodeID { return (*h.members.Load())[r] }
+
+// setMembers says where replicas live from now on.
+func (h *hosted) setMembers(list []metadata.Replica) {
+	nodes := make(map[ids.ReplicaID]ids.NodeID, len(list))
+	for _, r := range list {
+		nodes[r.ID] = r.Node
+	}
+	h.members.Store(&nodes)
+	h.group.SetMembers(members(list))
+}
+
+func members(list []metadata.Replica) []multiraft.Member {
+	out := make([]multiraft.Member, len(list))
+	for i, r := range list {
+		out[i] = multiraft.Member{Replica: r.ID, Node: r.Node}
+	}
+	return out
+}
+
+// checkpoint is what is kept with the partition's files: the membership of its
+// group, if that ever changed, and the partition's state. The membership may be
+// of a later entry than the state: both were true once everything up to there was
+// committed.
+func (h *hosted) checkpoint() []byte { return packState(h.group.Members(), h.State()) }
 
 // syncedNodes are the nodes in sync; see inSync. Nobody where nobody has looked.
 func (h *hosted) syncedNodes() []ids.NodeID {
@@ -110,7 +136,7 @@ func (h *hosted) whyFailed(err error) error {
 // Leader implements kafka.Partition.
 func (h *hosted) Leader() (ids.NodeID, ids.LeaderEpoch) {
 	s := h.group.Status()
-	return h.members[s.Leader], s.Term.Epoch()
+	return h.nodeOf(s.Leader), s.Term.Epoch()
 }
 
 // Latest implements kafka.Partition: ReadIndex returns once everything that was

@@ -218,6 +218,7 @@ func (h *hosts) reconcile() error {
 				continue
 			}
 			if p := h.get(t.Partitions[i].Group); p != nil {
+				p.setMembers(t.Partitions[i].Replicas)
 				p.SetSettings(settings)
 				p.files.SetFileBytes(settings.SegmentBytes)
 			} else if err := h.host(t, ids.Partition(i), id, settings); err != nil {
@@ -259,7 +260,7 @@ func (h *hosts) awaitAlone(errs failures) {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	for _, p := range h.list() {
-		if len(p.members) > 1 || p.alone {
+		if len(*p.members.Load()) > 1 || p.alone {
 			continue
 		}
 		if _, err := p.group.ReadIndex(ctx); err != nil {
@@ -293,26 +294,30 @@ func (h *hosts) host(t *metadata.Topic, p ids.Partition, id ids.ReplicaID, setti
 			return errors.Join(err, files.Close())
 		}
 	}
+	conf, state, err := unpackState(state)
+	if err != nil {
+		return errors.Join(err, files.Close())
+	}
 	part, err := partition.New(partition.Config{Settings: settings, Cold: files, State: state})
 	if err != nil {
 		return errors.Join(err, files.Close())
 	}
-	out := &hosted{Partition: part, name: t.Name, topic: t.ID, part: p, files: files, members: map[ids.ReplicaID]ids.NodeID{}}
+	out := &hosted{Partition: part, name: t.Name, topic: t.ID, part: p, files: files}
 	spec := multiraft.Spec{Group: t.Partitions[p].Group, Replica: id, Cold: coldLog{files, t.Partitions[p].Group}, Snapshots: partSnapshots{out}}
-	for _, r := range t.Partitions[p].Replicas {
-		spec.Members = append(spec.Members, multiraft.Member{Replica: r.ID, Node: r.Node})
-		out.members[r.ID] = r.Node
+	spec.Conf = conf
+	if spec.Members = members(t.Partitions[p].Replicas); conf == nil && t.Partitions[p].Initial != nil {
+		spec.Members = members(t.Partitions[p].Initial)
 	}
-	out.spec = spec
 	if out.group, err = n.raft.Open(spec, partMachine{out}); err != nil {
 		return errors.Join(err, files.Close())
 	}
+	out.setMembers(t.Partitions[p].Replicas)
 	part.Attach(out.group)
 	h.mu.Lock()
 	h.byGroup[spec.Group] = out
 	h.mu.Unlock()
 	n.directory.Put(t.ID, t.Name, p, out)
-	if s := out.group.Status(); len(spec.Members) > 1 && spec.Members[0].Replica == id && s.Last == 0 && s.Term == 0 {
+	if s := out.group.Status(); t.Partitions[p].Initial == nil && len(spec.Members) > 1 && spec.Members[0].Replica == id && s.Last == 0 && s.Term == 0 {
 		h.fresh = append(h.fresh, fresh{out, freshTries})
 	}
 	return nil

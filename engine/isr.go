@@ -33,8 +33,9 @@ type isr struct {
 
 const (
 	isrEvery   = time.Second
-	isrSoon    = 20 * time.Millisecond // after a first leadership: others may follow
-	isrLag     = 10_000                // entries, as features.md says
+	isrSoon    = 20 * time.Millisecond  // after a first leadership: others may follow
+	isrMoving  = 100 * time.Millisecond // while replicas are moved
+	isrLag     = 10_000                 // entries, as features.md says
 	isrBack    = isrLag / 10
 	isrSilence = 10 * time.Second
 	// isrPatience bounds one attempt to tell the metadata.
@@ -80,8 +81,11 @@ func (i *isr) run() {
 	for {
 		select {
 		case <-timer.C:
-			i.look(ctx)
-			timer.Reset(isrEvery)
+			if i.look(ctx) {
+				timer.Reset(isrMoving)
+			} else {
+				timer.Reset(isrEvery)
+			}
 		case <-i.wake:
 			timer.Reset(isrSoon)
 		case <-i.stop:
@@ -91,8 +95,9 @@ func (i *isr) run() {
 }
 
 // look compares what the leaders of this node know with what the metadata says,
-// and tells it the difference.
-func (i *isr) look(ctx context.Context) {
+// tells it the difference, and takes the steps that follow. moving says that there
+// are more to take soon.
+func (i *isr) look(ctx context.Context) (moving bool) {
 	n := i.node
 	var mu sync.Mutex // guards views: workers fill it at once
 	views := map[ids.GroupID]isrView{}
@@ -109,11 +114,12 @@ func (i *isr) look(ctx context.Context) {
 		views[g.ID()] = v
 	})
 	if err != nil {
-		return // the node is closing, or so busy that it looks again later
+		return false // the node is closing, or so busy that it looks again later
 	}
 	i.fence(ctx, views)
 	i.tell(ctx, i.changes(views))
 	i.prefer(views)
+	return i.move(ctx, views)
 }
 
 // isrView is what a leader knew of its members at one moment.
@@ -134,6 +140,7 @@ func (i *isr) changes(views map[ids.GroupID]isrView) []metadata.PartitionISR {
 		if !leads {
 			continue
 		}
+		h.led.count(v.term)
 		t, ok := img.TopicByID(h.topic)
 		if !ok || int(h.part) >= len(t.Partitions) {
 			continue
@@ -154,7 +161,7 @@ func (v *isrView) inSync(h *hosted, before []ids.NodeID) []ids.NodeID {
 	var in []ids.NodeID
 	silence := int(isrSilence / multiraft.TickDefault)
 	for _, m := range v.members {
-		node := h.members[m.ID]
+		node := h.nodeOf(m.ID)
 		if m.Learner || node == 0 {
 			continue
 		}

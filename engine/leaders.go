@@ -36,16 +36,20 @@ func (i *isr) prefer(views map[ids.GroupID]isrView) {
 	left := preferMax
 	for _, h := range n.hosts.list() {
 		v, leads := views[h.group.ID()]
-		if !leads || h.ledFor(v.term) < preferAfter || left == 0 || len(h.spec.Members) == 0 {
+		t, ok := img.TopicByID(h.topic)
+		if !leads || !ok || int(h.part) >= len(t.Partitions) || h.led.rounds < preferAfter || left == 0 {
 			continue
 		}
-		first := h.spec.Members[0]
+		if t.Partitions[h.part].Target != nil {
+			continue // it is being moved
+		}
+		first := t.Partitions[h.part].Replicas[0]
 		b, ok := img.Broker(first.Node)
 		if first.Node == n.identity.NodeID || !ok || !b.Taking() || !slices.Contains(h.syncedNodes(), first.Node) {
 			continue
 		}
 		for _, m := range v.members {
-			if m.ID == first.Replica && !m.Learner && m.Match+isrBack >= v.commit {
+			if m.ID == first.ID && !m.Learner && m.Match+isrBack >= v.commit {
 				_ = h.group.Transfer(m.ID) // refused: somebody else leads by now
 				left--
 			}
@@ -53,13 +57,17 @@ func (i *isr) prefer(views map[ids.GroupID]isrView) {
 	}
 }
 
-// ledFor counts the rounds of isr in which this node led in a term.
-func (h *hosted) ledFor(term ids.Term) int {
-	if h.ledTerm != term {
-		h.ledTerm, h.ledRounds = term, 0
+// led counts the rounds of isr in which this node led in the same term.
+type led struct {
+	term   ids.Term
+	rounds int
+}
+
+func (l *led) count(term ids.Term) {
+	if l.term != term {
+		*l = led{term: term}
 	}
-	h.ledRounds++
-	return h.ledRounds
+	l.rounds++
 }
 
 const (

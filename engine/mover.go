@@ -235,7 +235,7 @@ func (m *mover) move(h *hosted, last ids.LogIndex) (err error) {
 		}
 		next = ids.LogIndex(list[len(list)-1].Index) + 1
 	}
-	if err := h.files.Checkpoint(h.State()); err != nil {
+	if err := h.files.Checkpoint(h.checkpoint()); err != nil {
 		return err
 	}
 	h.Moved(last)

@@ -83,7 +83,7 @@ func Open(c Config) (*Node, error) {
 		producers: producerIDs{turn: make(chan struct{}, 1)},
 	}
 	n.hosts, n.isr = newHosts(n), newISR(n)
-	n.meta = metadata.New(metadata.Config{OnChange: func(*metadata.Image, []metadata.Change) { n.hosts.changed() }})
+	n.meta = metadata.New(metadata.Config{OnChange: n.metaChanged})
 	steps := []func() error{n.openLog, n.openPeers, n.openRaft, n.openMetadata, n.bind, n.register, n.openHosts, n.serve}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -93,6 +93,17 @@ func Open(c Config) (*Node, error) {
 	n.ready.Store(true)
 	c.Log.Info("serving", "node", identity.NodeID, "cluster", identity.ClusterID, "kafka", n.KafkaAddr(), "admin", n.AdminAddr())
 	return n, nil
+}
+
+// metaChanged hears of every change of the metadata; it must not block.
+func (n *Node) metaChanged(_ *metadata.Image, changes []metadata.Change) {
+	n.hosts.changed()
+	for i := range changes {
+		if changes[i].Kind == metadata.ReplicasSet {
+			n.isr.led() // there is something to do for whoever leads
+			return
+		}
+	}
 }
 
 // staticConfigs are the broker configs of the configuration file, and who the

@@ -8,6 +8,7 @@ import (
 
 	"dyno/engine/ids"
 	"dyno/engine/kafka"
+	"dyno/engine/partition"
 	"dyno/engine/replica"
 	"dyno/engine/store"
 	"dyno/wal"
@@ -43,7 +44,8 @@ func (s partSnapshots) Install(snap replica.Snapshot) error {
 	if err := s.h.files.Discard(); err != nil {
 		return err
 	}
-	return s.h.files.TruncateAll(store.Boundary{Index: snap.Index, Term: snap.Term, End: end}, snap.State[endBytes:])
+	return s.h.files.TruncateAll(store.Boundary{Index: snap.Index, Term: snap.Term, End: end},
+		packState(&snap.Members, snap.State[endBytes:]))
 }
 
 func snapshotEnd(state []byte) (ids.Offset, error) {
@@ -117,4 +119,40 @@ func (n *Node) realign(g ids.GroupID, at ids.LogIndex, term ids.Term) error {
 		return fmt.Errorf("cut the log of group %d behind its snapshot: %w", g, err)
 	}
 	return nil
+}
+
+// packState puts a membership before a partition's state, if it is not the one
+// that the group began with:
+//
+//	length of the membership (4, little-endian), membership (JSON), state
+func packState(m *replica.Members, state []byte) []byte {
+	var conf []byte
+	if m.At != 0 {
+		var err error
+		if conf, err = json.Marshal(m); err != nil {
+			panic(fmt.Sprintf("BUG: membership %+v: %v", m, err))
+		}
+	}
+	out := binary.LittleEndian.AppendUint32(make([]byte, 0, 4+len(conf)+len(state)), uint32(len(conf)))
+	return append(append(out, conf...), state...)
+}
+
+// unpackState takes apart what packState put together; nothing of nothing.
+func unpackState(b []byte) (*replica.Members, []byte, error) {
+	if len(b) == 0 {
+		return nil, nil, nil
+	}
+	if len(b) < 4 || uint64(binary.LittleEndian.Uint32(b)) > uint64(len(b)-4) {
+		return nil, nil, fmt.Errorf("%w: %d bytes of state", partition.ErrCheckpoint, len(b))
+	}
+	n := binary.LittleEndian.Uint32(b)
+	conf, state := b[4:4+n], b[4+n:]
+	if n == 0 {
+		return nil, state, nil
+	}
+	m := new(replica.Members)
+	if err := json.Unmarshal(conf, m); err != nil {
+		return nil, nil, fmt.Errorf("%w: membership: %w", partition.ErrCheckpoint, err)
+	}
+	return m, state, nil
 }

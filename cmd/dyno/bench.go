@@ -60,7 +60,7 @@ Exit codes: 0 good, 1 a record was lost, duplicated, reordered or corrupted, 64 
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.IntVar(&cfg.Nodes, "nodes", 1, "brokers of the cluster")
+	f.IntVar(&cfg.Nodes, "nodes", 3, "brokers of the cluster, each a process")
 	f.IntVar(&cfg.Partitions, "partitions", 8, "partitions of the topic")
 	f.IntVar(&cfg.RecordBytes, "size", 1024, "record value in bytes")
 	f.IntVar(&cfg.Repetitions, "repetitions", 3, "of each arm")

@@ -20,7 +20,7 @@ import (
 // subcommands make the command tree, in the order help lists them.
 var subcommands = []func() *cobra.Command{
 	newBenchCommand, newExperimentCommand, newLoadCommand, newReportCommand,
-	newUpCommand, newFormatCommand, newServeCommand, newWALCommand,
+	newUpCommand, newFormatCommand, newServeCommand, newClusterCommand, newWALCommand,
 }
 
 func newRootCommand() *cobra.Command {

@@ -20,6 +20,13 @@ type fake struct {
 	change func(context.Context, Change) (Changed, error)
 }
 
+func (f fake) Elect(_ context.Context, e Elect) error {
+	if e == (Elect{Topic: "t", Partition: 3}) {
+		return nil
+	}
+	return &Error{Kind: Unknown, Text: "no topic " + e.Topic}
+}
+
 func (f fake) Hello(_ context.Context, h Hello) (Welcome, error)     { return f.hello(h) }
 func (f fake) Change(ctx context.Context, c Change) (Changed, error) { return f.change(ctx, c) }
 
@@ -76,6 +83,12 @@ func TestCalls(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if _, err := c.Change(ctx, 7, Change{Record: []byte("broken")}); !errors.As(err, &told) || told.Kind != Failed || told.Text != "broken" {
+		t.Errorf("%v", err)
+	}
+	if err := c.Elect(ctx, 7, Elect{Topic: "t", Partition: 3}); err != nil {
+		t.Error(err)
+	}
+	if err := c.Elect(ctx, 7, Elect{Topic: "u"}); !errors.As(err, &told) || told.Kind != Unknown {
 		t.Errorf("%v", err)
 	}
 	if _, err := c.Hello(ctx, 8, Hello{}); !errors.Is(err, ErrUnreachable) {

@@ -69,6 +69,13 @@ func (c *Client) Change(ctx context.Context, to ids.NodeID, r Change) (Changed, 
 	return ask[Changed](ctx, c, to, "Change", r)
 }
 
+// Elect asks a node that holds a replica of a partition to make the preferred one
+// lead; it returns when that is so.
+func (c *Client) Elect(ctx context.Context, to ids.NodeID, e Elect) error {
+	_, err := ask[struct{}](ctx, c, to, "Elect", e)
+	return err
+}
+
 // ask makes one call and waits for its answer or the end of ctx. Errors: *Error
 // as the node answered, or ErrUnreachable.
 func ask[Res any](ctx context.Context, c *Client, to ids.NodeID, name string, req any) (Res, error) {

@@ -55,6 +55,12 @@ type Changed struct {
 	First int64        `json:"first,omitempty"`
 }
 
+// Elect asks a node that holds a replica to make the preferred one lead.
+type Elect struct {
+	Topic     string        `json:"topic"`
+	Partition ids.Partition `json:"partition"`
+}
+
 // Kind sorts what may go wrong with a request, for a caller that must decide
 // whether to ask again.
 type Kind string
@@ -69,7 +75,12 @@ const (
 	TooLarge   Kind = "too_large"
 	Refused    Kind = "refused" // by the state of the cluster: Code says why
 	Foreign    Kind = "foreign" // the caller belongs to another cluster
-	Failed     Kind = "failed"
+
+	NotNeeded    Kind = "not_needed"    // the preferred replica leads
+	NotAvailable Kind = "not_available" // it cannot lead now
+	Unknown      Kind = "unknown"       // no such topic here
+
+	Failed Kind = "failed"
 )
 
 // Error is how a node answers what it did not do.

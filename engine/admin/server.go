@@ -16,6 +16,7 @@ import (
 type Node interface {
 	Hello(ctx context.Context, h Hello) (Welcome, error)
 	Change(ctx context.Context, c Change) (Changed, error)
+	Elect(ctx context.Context, e Elect) error
 }
 
 const service = "dyno.Admin"
@@ -34,6 +35,7 @@ func Register(s *grpc.Server, n Node) {
 		Methods: []grpc.MethodDesc{
 			method("Hello", Node.Hello),
 			method("Change", Node.Change),
+			method("Elect", func(n Node, ctx context.Context, e Elect) (struct{}, error) { return struct{}{}, n.Elect(ctx, e) }),
 		},
 	}, n)
 }

@@ -229,3 +229,29 @@ func (r *SetISR) check() error {
 	}
 	return nil
 }
+
+func (r *Reassign) check() error {
+	if n := len(r.Partitions); n < 1 || n > PartitionsMax {
+		return fmt.Errorf("%w: replicas of %d partitions, want 1 to %d", ErrInvalidRecord, n, PartitionsMax)
+	}
+	for i := range r.Partitions {
+		p := &r.Partitions[i]
+		if p.Partition < 0 {
+			return fmt.Errorf("%w: partition %d", ErrInvalidRecord, p.Partition)
+		}
+		if len(p.Nodes) == 0 {
+			continue
+		}
+		if err := checkAssignment([][]ids.NodeID{p.Nodes}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Reassigned) check() error {
+	if r.Partition < 0 {
+		return fmt.Errorf("%w: partition %d", ErrInvalidRecord, r.Partition)
+	}
+	return checkAssignment([][]ids.NodeID{r.Nodes})
+}

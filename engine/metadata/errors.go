@@ -14,6 +14,8 @@ var (
 	ErrNoCluster       = errors.New("the cluster is not created yet")
 	ErrForeignCluster  = errors.New("the log belongs to another cluster")
 	ErrIDTaken         = errors.New("topic id is taken")
+	ErrNoReassignment  = errors.New("no replicas of the partition are being moved")
+	ErrNoPartition     = errors.New("the topic has no such partition")
 	ErrOtherDirectory  = errors.New("the node id belongs to another data directory")
 )
 
@@ -46,7 +48,7 @@ type Code uint8
 var codes = [...]error{
 	1: ErrTopicExists, 2: ErrUnknownTopic, 3: ErrNameCollision, 4: ErrStalePartitions, 5: ErrTooMany,
 	6: ErrUnknownBroker, 7: ErrStaleBroker, 8: ErrNoCluster, 9: ErrForeignCluster, 10: ErrIDTaken,
-	11: ErrOtherDirectory,
+	11: ErrOtherDirectory, 12: ErrNoReassignment, 13: ErrNoPartition,
 }
 
 // Err gives the sentinel of c, nil for success.

@@ -64,14 +64,27 @@ type Topic struct {
 }
 
 // RF is the topic's replication factor: that of its first partition.
-func (t *Topic) RF() int { return len(t.Partitions[0].Replicas) }
+func (t *Topic) RF() int {
+	p := &t.Partitions[0]
+	return len(p.Replicas) - len(p.Adding)
+}
 
 // Partition is one partition's group and members, the preferred leader first,
 // and what its leader last said: who it is and which nodes are in sync. Before
 // the first word Leader is 0 and ISR empty.
+//
+// While replicas are moved, Replicas holds all of them, those that join and those
+// that leave; Target is what they will be, in order, and Adding and Removing the
+// difference.
 type Partition struct {
-	Group    ids.GroupID  `json:"group"`
-	Replicas []Replica    `json:"replicas"`
+	Group    ids.GroupID `json:"group"`
+	Replicas []Replica   `json:"replicas"`
+	// Initial are the members that the group began with, where they have changed
+	// since: a replica that starts with an empty log begins with them.
+	Initial  []Replica    `json:"initial,omitempty"`
+	Target   []ids.NodeID `json:"target,omitempty"`
+	Adding   []ids.NodeID `json:"adding,omitempty"`
+	Removing []ids.NodeID `json:"removing,omitempty"`
 	Leader   ids.NodeID   `json:"leader,omitempty"`
 	Term     ids.Term     `json:"term,omitempty"`
 	ISR      []ids.NodeID `json:"isr,omitempty"` // ascending

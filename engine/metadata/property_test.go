@@ -49,6 +49,14 @@ func genRecord(t *rapid.T) Record {
 		}
 		return &SetTopicConfigs{ID: topic, Set: configs("retention.ms"), Delete: []string{"segment.bytes"}}
 	}
+	if rapid.Bool().Draw(t, "move") {
+		nodes := rapid.Permutation([]ids.NodeID{1, 2, 3, 4}).Draw(t, "nodes")[:rapid.IntRange(0, 3).Draw(t, "rf")]
+		p := PartitionNodes{Topic: topic, Partition: ids.Partition(rapid.IntRange(0, 2).Draw(t, "moved")), Nodes: nodes}
+		if len(nodes) > 0 && rapid.Bool().Draw(t, "done") {
+			return &Reassigned{p}
+		}
+		return &Reassign{Partitions: []PartitionNodes{p}}
+	}
 	if rapid.Bool().Draw(t, "block") {
 		return &AllocateProducerIDs{Node: node, Count: rapid.Int64Range(1, 1000).Draw(t, "count")}
 	}
@@ -142,7 +150,7 @@ func TestImagesKeep(t *testing.T) {
 		s := New(Config{OnChange: func(_ *Image, changes []Change) {
 			for _, c := range changes {
 				switch c.Kind {
-				case TopicMade, PartitionsAdded, TopicConfigsSet, ISRSet:
+				case TopicMade, PartitionsAdded, TopicConfigsSet, ISRSet, ReplicasSet:
 					held[c.Topic.ID] = c.Topic
 				case TopicGone:
 					delete(held, c.Topic.ID)

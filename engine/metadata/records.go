@@ -165,6 +165,26 @@ type PartitionISR struct {
 	ISR       []ids.NodeID  `json:"isr"` // ascending, the leader among them
 }
 
+// Reassign makes nodes, in order, the replicas of partitions, the preferred leader
+// first. The replicas that join get their ids; the move itself is the leader's
+// work, which ends with Reassigned. Without nodes a move under way is taken back.
+type Reassign struct {
+	Partitions []PartitionNodes `json:"partitions"`
+}
+
+// PartitionNodes is one partition of Reassign and Reassigned.
+type PartitionNodes struct {
+	Topic     ids.TopicID   `json:"topic"`
+	Partition ids.Partition `json:"partition"`
+	Nodes     []ids.NodeID  `json:"nodes,omitempty"`
+}
+
+// Reassigned says that the members of a partition's group are by now those on
+// Nodes. It changes nothing unless that is the target still.
+type Reassigned struct {
+	PartitionNodes
+}
+
 func (*ClusterCreated) kind() string      { return "cluster_created" }
 func (*RegisterBroker) kind() string      { return "register_broker" }
 func (*FenceBroker) kind() string         { return "fence_broker" }
@@ -175,6 +195,8 @@ func (*SetTopicConfigs) kind() string     { return "set_topic_configs" }
 func (*SetBrokerConfigs) kind() string    { return "set_broker_configs" }
 func (*AllocateProducerIDs) kind() string { return "allocate_producer_ids" }
 func (*SetISR) kind() string              { return "set_isr" }
+func (*Reassign) kind() string            { return "reassign" }
+func (*Reassigned) kind() string          { return "reassigned" }
 
 // newRecord gives an empty record of a kind, nil if the kind is unknown.
 func newRecord(kind string) Record {
@@ -199,6 +221,10 @@ func newRecord(kind string) Record {
 		return new(AllocateProducerIDs)
 	case "set_isr":
 		return new(SetISR)
+	case "reassign":
+		return new(Reassign)
+	case "reassigned":
+		return new(Reassigned)
 	}
 	return nil
 }

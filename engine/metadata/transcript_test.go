@@ -114,6 +114,14 @@ func (s *stage) run(t *testing.T, d *datadriven.TestData) string {
 			fmt.Fprintf(&b, "%d %s\n", e.Index, e.Data)
 		}
 		return b.String()
+	case "partition":
+		var part int
+		if _, err := fmt.Sscan(d.CmdArgs[1].Key, &part); err != nil {
+			t.Fatal(err)
+		}
+		topic, _ := s.state.Image().Topic(d.CmdArgs[0].Key)
+		p := &topic.Partitions[part]
+		return fmt.Sprintf("replicas %v initial %v\ntarget %v adding %v removing %v isr %v\n", p.Replicas, p.Initial, p.Target, p.Adding, p.Removing, p.ISR)
 	case "image":
 		return indent(t, snapshotOf(t, s.state))
 	case "restart": // from a snapshot

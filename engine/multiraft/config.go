@@ -126,7 +126,10 @@ type Spec struct {
 	Group   ids.GroupID
 	Replica ids.ReplicaID // the member that lives here
 	Members []Member
-	Cold    Cold // nil: the log holds everything there is
+	// Conf, where set, is the membership that was kept with the state machine's
+	// state; Members are then only where to find members.
+	Conf *replica.Members
+	Cold Cold // nil: the log holds everything there is
 	// Snapshots lets a peer go on that lacks entries which are gone; nil: it
 	// stays behind.
 	Snapshots Snapshots

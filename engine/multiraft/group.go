@@ -31,6 +31,9 @@ type Group struct {
 	role            atomic.Pointer[replica.Role]
 	commit, applied atomic.Uint64
 	damage          atomic.Pointer[error]
+	conf            atomic.Pointer[replica.Members]
+
+	members atomic.Pointer[[]Member] // where members live; replaced by SetMembers
 
 	opened  chan struct{} // closed when Open is through; then openErr is set
 	openErr error
@@ -178,6 +181,20 @@ func (g *Group) Transfer(to ids.ReplicaID) error {
 	return <-result
 }
 
+// RequestTransfer asks whoever leads to hand leadership to another voter; it
+// returns when that was asked. Fails with ErrNotLeader where no leader is known.
+func (g *Group) RequestTransfer(to ids.ReplicaID) error {
+	result := make(chan error, 1)
+	ok := g.w.box.call(func() {
+		result <- g.rep.RequestTransfer(to)
+		g.w.touch(g)
+	})
+	if !ok {
+		return replica.ErrStopped
+	}
+	return <-result
+}
+
 // Status is a view of a group. Its parts are read one after the other: they may
 // be of two moments next to each other, but each only ever grows.
 type Status struct {
@@ -211,6 +228,10 @@ func (g *Group) publish(err error) {
 		}
 	}
 	g.w.counts.add(&g.counted, g.rep.Stats())
+	if at := g.rep.MembersAt(); at != g.conf.Load().At {
+		conf := g.rep.Members()
+		g.conf.Store(&conf)
+	}
 	was, now := *g.role.Load(), g.rep.Role()
 	if now == was {
 		return
@@ -240,9 +261,9 @@ func (g *Group) NodeOf(r ids.ReplicaID) ids.NodeID { return g.nodeOf(uint64(r)) 
 
 // nodeOf is where a member lives; 0 if it is none. Groups are small.
 func (g *Group) nodeOf(member uint64) ids.NodeID {
-	for i := range g.spec.Members {
-		if g.spec.Members[i].Replica == ids.ReplicaID(member) {
-			return g.spec.Members[i].Node
+	for _, m := range *g.members.Load() {
+		if m.Replica == ids.ReplicaID(member) {
+			return m.Node
 		}
 	}
 	return 0

@@ -124,7 +124,7 @@ func (m *Manager) register(g *Group) (*Group, error) {
 func (g *Group) open(sm replica.StateMachine) error {
 	cfg := g.m.cfg.Replica
 	cfg.Group, cfg.ID, cfg.ReadSeed = g.spec.Group, g.spec.Replica, g.m.started
-	cfg.Voters, cfg.Learners, cfg.Take = nil, nil, nil
+	cfg.Voters, cfg.Learners, cfg.Take, cfg.Members = nil, nil, nil, g.spec.Conf
 	if g.spec.Snapshots != nil {
 		cfg.Take = g.spec.Snapshots.Take
 	}
@@ -141,6 +141,9 @@ func (g *Group) open(sm replica.StateMachine) error {
 		return err
 	}
 	g.rep = rep
+	g.members.Store(&g.spec.Members)
+	conf := rep.Members()
+	g.conf.Store(&conf)
 	role := rep.Role()
 	g.role.Store(&role)
 	g.applied.Store(uint64(rep.Applied()))
@@ -380,7 +383,7 @@ const downRankTicks = 5
 // rankWithout is the place of this node's replica among the voters that do not
 // live on node; voter is false where it is none.
 func (g *Group) rankWithout(node ids.NodeID) (rank int, voter bool) {
-	for _, m := range g.spec.Members {
+	for _, m := range *g.members.Load() {
 		switch {
 		case m.Replica == g.spec.Replica:
 			return rank, !m.Learner
@@ -392,7 +395,7 @@ func (g *Group) rankWithout(node ids.NodeID) (rank int, voter bool) {
 }
 
 func (g *Group) replicaOn(node ids.NodeID) ids.ReplicaID {
-	for _, m := range g.spec.Members {
+	for _, m := range *g.members.Load() {
 		if m.Node == node {
 			return m.Replica
 		}

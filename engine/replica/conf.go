@@ -10,17 +10,41 @@ import (
 )
 
 // Members is the membership of a group. Outgoing is not empty while a joint
-// change is under way.
+// change is under way. Equal memberships encode to equal JSON.
 type Members struct {
-	Voters, Learners, Outgoing []ids.ReplicaID
+	Voters       []ids.ReplicaID `json:"voters"`
+	Learners     []ids.ReplicaID `json:"learners,omitempty"`
+	Outgoing     []ids.ReplicaID `json:"outgoing,omitempty"`
+	LearnersNext []ids.ReplicaID `json:"learners_next,omitempty"`
+	AutoLeave    bool            `json:"auto_leave,omitempty"`
+	// At is the entry that made it so, 0 for the members the group began with.
+	At ids.LogIndex `json:"at,omitempty"`
 }
 
 // Members is the membership as of the applied index.
-func (r *Replica) Members() Members {
-	return Members{Voters: typed(r.conf.Voters), Learners: typed(r.conf.Learners), Outgoing: typed(r.conf.VotersOutgoing)}
+func (r *Replica) Members() Members { return membersOf(&r.conf, r.store.confAt) }
+
+// MembersAt is Members().At.
+func (r *Replica) MembersAt() ids.LogIndex { return r.store.confAt }
+
+func membersOf(c *raftpb.ConfState, at ids.LogIndex) Members {
+	return Members{
+		Voters: typed(c.Voters), Learners: typed(c.Learners), Outgoing: typed(c.VotersOutgoing),
+		LearnersNext: typed(c.LearnersNext), AutoLeave: c.AutoLeave, At: at,
+	}
+}
+
+func (m *Members) conf() raftpb.ConfState {
+	return raftpb.ConfState{
+		Voters: raw(m.Voters), Learners: raw(m.Learners), VotersOutgoing: raw(m.Outgoing),
+		LearnersNext: raw(m.LearnersNext), AutoLeave: m.AutoLeave,
+	}
 }
 
 func typed(list []uint64) []ids.ReplicaID {
+	if len(list) == 0 {
+		return nil
+	}
 	out := make([]ids.ReplicaID, len(list))
 	for i, id := range list {
 		out[i] = ids.ReplicaID(id)

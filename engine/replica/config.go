@@ -16,6 +16,10 @@ type Config struct {
 	// the group takes them from the metadata.
 	Voters   []ids.ReplicaID
 	Learners []ids.ReplicaID
+	// Members, where set, takes the place of both: a membership that was kept
+	// with the state machine's state, of its entry or a later one. Changes up to
+	// Members.At are not applied again.
+	Members *Members
 
 	ElectionTicks  int // ticks without a leader before an election: 30
 	HeartbeatTicks int // ticks between heartbeats: 5
@@ -41,7 +45,7 @@ type Config struct {
 	// that lacks entries nobody has any more stays behind.
 	Take func() (Snapshot, error)
 	// SnapshotTicks is how long a peer may take to answer a snapshot before it
-	// is asked anew: 500.
+	// is asked anew: 100.
 	SnapshotTicks int
 
 	// ReadSeed makes the contexts of ReadIndex differ from those of earlier
@@ -59,7 +63,7 @@ func (c *Config) setDefaults() {
 	def(&c.ApplyBytesMax, 4<<20)
 	def(&c.QueueBytesMax, 32<<20)
 	def(&c.ReadsMax, 10_000)
-	def(&c.SnapshotTicks, 500)
+	def(&c.SnapshotTicks, 100)
 }
 
 func def[T int | int64](p *T, value T) {
@@ -74,7 +78,7 @@ func (c *Config) validate() error {
 		return fmt.Errorf("group id 0 is invalid")
 	case c.ID == 0:
 		return fmt.Errorf("group %d: replica id 0 is invalid", c.Group)
-	case len(c.Voters) == 0:
+	case len(c.Voters) == 0 && c.Members == nil:
 		return fmt.Errorf("group %d: no voters", c.Group)
 	case slices.Contains(c.Voters, 0) || slices.Contains(c.Learners, 0):
 		return fmt.Errorf("group %d: replica id 0 among the members", c.Group)

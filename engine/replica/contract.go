@@ -83,6 +83,8 @@ type Snapshot struct {
 	Index ids.LogIndex // inclusive
 	Term  ids.Term     // of the entry at Index
 	State []byte
+	// Members is the membership that came with it; set where one is installed.
+	Members Members
 }
 
 var (

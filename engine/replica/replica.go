@@ -91,12 +91,16 @@ func New(cfg Config, log Log, sm StateMachine) (*Replica, error) {
 		return nil, err
 	}
 	r := &Replica{cfg: cfg, sm: sm, applied: sm.Applied()}
-	r.conf = raftpb.ConfState{Voters: raw(cfg.Voters), Learners: raw(cfg.Learners)}
-	r.store = &storage{log: log, conf: r.conf, confAt: r.applied, take: cfg.Take}
+	members := cfg.Members
+	if members == nil {
+		members = &Members{Voters: cfg.Voters, Learners: cfg.Learners}
+	}
+	r.conf = members.conf()
+	r.store = &storage{log: log, conf: r.conf, confAt: members.At, take: cfg.Take}
 	if err := r.store.load(r.applied); err != nil {
 		return nil, fmt.Errorf("group %d: %w", cfg.Group, err)
 	}
-	r.sole = len(cfg.Voters) == 1 && cfg.Voters[0] == cfg.ID
+	r.setConf(r.conf, members.At)
 	err := r.guard(func() (err error) {
 		r.node, err = raft.NewRawNode(r.raftConfig())
 		return err
@@ -235,6 +239,20 @@ func (r *Replica) Transfer(to ids.ReplicaID) error {
 	r.observe()
 	if r.role.State != Leader {
 		return &NotLeaderError{Leader: r.role.Leader}
+	}
+	r.Wake()
+	return r.guard(func() error { r.node.TransferLeader(uint64(to)); return nil })
+}
+
+// RequestTransfer is Transfer on any member: a follower passes the wish on to its
+// leader, which may not hear it. Fails with ErrNotLeader where no leader is known.
+func (r *Replica) RequestTransfer(to ids.ReplicaID) error {
+	if r.err != nil {
+		return r.err
+	}
+	r.observe()
+	if r.role.Leader == 0 || r.solo.on {
+		return r.notLeader()
 	}
 	r.Wake()
 	return r.guard(func() error { r.node.TransferLeader(uint64(to)); return nil })

@@ -59,7 +59,9 @@ func (r *Replica) receive(m *raftpb.Message, out *Output) error {
 	}
 	meta := &m.Snapshot.Metadata
 	in := &installing{m: *m, conf: meta.ConfState, at: ids.LogIndex(binary.LittleEndian.Uint64(data))}
-	in.snap = Snapshot{Index: ids.LogIndex(meta.Index), Term: ids.Term(meta.Term), State: data[confAtBytes:]}
+	in.snap = Snapshot{
+		Index: ids.LogIndex(meta.Index), Term: ids.Term(meta.Term), State: data[confAtBytes:], Members: membersOf(&in.conf, in.at),
+	}
 	r.incoming = in
 	out.Snapshots = append(out.Snapshots, Incoming{in.snap})
 	return nil

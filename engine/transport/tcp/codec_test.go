@@ -92,7 +92,11 @@ func feed(r *rand.Rand, wire []byte, s *slab, got func([]transport.Envelope)) er
 // the head and however the socket cuts it, and nothing that is handed out
 // changes later.
 func TestDecodeIsTheInverse(t *testing.T) {
-	for seed := range uint64(60) {
+	seeds := uint64(30)
+	if testing.Short() {
+		seeds = 6
+	}
+	for seed := range seeds {
 		r := rand.New(rand.NewPCG(seed, 1))
 		var sent, got []transport.Envelope
 		for range 1 + r.IntN(200) {

@@ -104,8 +104,8 @@ func TestLaterConnectionWins(t *testing.T) {
 	ended(t, early)
 	write(t, bystander, encoded(inlineAll, heartbeat(1, 1, 4)))
 	n.waitFor(3)
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.box.mu.Lock()
+	defer n.box.mu.Unlock()
 	if len(n.down) != 0 {
 		t.Fatal("a peer that came back is down")
 	}

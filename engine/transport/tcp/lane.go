@@ -1,10 +1,7 @@
 package tcp
 
 import (
-	"errors"
-	"fmt"
 	"math/rand/v2"
-	"net"
 	"runtime/pprof"
 	"sync/atomic"
 	"time"
@@ -53,9 +50,11 @@ func (l *lane) send(batch []transport.Envelope) {
 		return
 	}
 	l.t.count.overflowed.Add(uint64(len(batch) - n))
+	told := map[report]struct{}{}
 	for i := range batch[n:] {
-		l.t.reports.add(l.peer.id, &batch[n+i])
+		told[reportOf(l.peer.id, &batch[n+i])] = struct{}{}
 	}
+	l.t.reports.add(told)
 }
 
 // write is the writer goroutine.
@@ -127,9 +126,9 @@ func (l *lane) lost(c *outbound, err error) {
 		return
 	}
 	l.t.count.lost.Add(1)
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() { // the deadline, or TCP's own
+	if c.stalled(err) {
 		l.t.count.stalled.Add(1)
-		l.t.logs.warn("a connection is given up", fmt.Errorf("%w: %w", errStalled, err), "node", l.t.cfg.Node, "peer", l.peer.id, "lane", l.kind)
+		l.t.logs.warn("a connection is given up", errStalled, "node", l.t.cfg.Node, "peer", l.peer.id, "lane", l.kind)
 	}
 	if time.Since(c.born) >= l.w.retries.max {
 		l.w.retries.reset()
@@ -176,12 +175,8 @@ func (l *lane) writeAll(c *outbound, items []item) error {
 			l.drop(items, i)
 			return err
 		}
-		refused := len(enc.refused)
-		l.t.count.tooLarge.Add(uint64(refused))
-		for _, k := range enc.refused {
-			l.t.reports.add(l.peer.id, &items[k].envelope)
-		}
-		l.t.count.sentMessages.Add(uint64(next - i - refused))
+		l.refuse(items)
+		l.t.count.sentMessages.Add(uint64(next - i - len(enc.refused)))
 		l.t.count.sentFrames.Add(uint64(len(enc.frames)))
 		enc.reset()
 		l.release(sizeOf(items[i:next]))
@@ -190,14 +185,30 @@ func (l *lane) writeAll(c *outbound, items []item) error {
 	return nil
 }
 
+// refuse reports the items that pack found too large.
+func (l *lane) refuse(items []item) {
+	refused := l.w.enc.refused
+	if len(refused) == 0 {
+		return
+	}
+	l.t.count.tooLarge.Add(uint64(len(refused)))
+	told := map[report]struct{}{}
+	for _, i := range refused {
+		told[reportOf(l.peer.id, &items[i].envelope)] = struct{}{}
+	}
+	l.t.reports.add(told)
+}
+
 // drop reports and forgets items from i on. Who hears of it finds them counted,
 // and room in the queue.
 func (l *lane) drop(items []item, i int) {
 	l.t.count.unreachable.Add(uint64(len(items) - i))
 	l.release(sizeOf(items[i:]))
+	told := map[report]struct{}{}
 	for k := i; k < len(items); k++ {
-		l.t.reports.add(l.peer.id, &items[k].envelope)
+		told[reportOf(l.peer.id, &items[k].envelope)] = struct{}{}
 	}
+	l.t.reports.add(told)
 	l.recycle(items)
 }
 

@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"runtime/pprof"
@@ -21,6 +22,7 @@ type outbound struct {
 	born     time.Time
 	deadline time.Time     // set on the socket
 	broken   chan struct{} // closed by watch
+	readErr  error         // of watch, set before that
 	bufs     net.Buffers   // of one write; here because WriteTo wants an address
 }
 
@@ -63,7 +65,7 @@ func (c *outbound) watch() {
 	defer close(c.broken)
 	pprof.SetGoroutineLabels(pprof.WithLabels(c.t.ctx, pprof.Labels("dyno", "transport watcher")))
 	var b [1]byte
-	_, _ = c.nc.Read(b[:])
+	_, c.readErr = c.nc.Read(b[:])
 }
 
 // close ends the connection and waits for watch.
@@ -71,6 +73,18 @@ func (c *outbound) close() {
 	c.t.disown(c.nc)
 	<-c.broken
 	c.t.count.outbound.Add(-1)
+}
+
+// stalled says that a closed connection broke, with err from write, because the
+// peer took nothing: by our deadline, or by TCP's own, whose error goes to
+// whichever of writer and watcher asks first.
+func (c *outbound) stalled(err error) bool {
+	for _, err := range []error{err, c.readErr} {
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+			return true
+		}
+	}
+	return false
 }
 
 // alive is false once the peer has ended the connection.

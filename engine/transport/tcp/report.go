@@ -10,7 +10,8 @@ import (
 
 // reporter tells the handler of dropped messages, on a goroutine of its own:
 // Send must not call back. A replica that is already to be told of is not
-// named twice.
+// named twice. Where a batch was dropped in parts, one for lack of room and one
+// with a connection, its replicas may be.
 type reporter struct {
 	wake chan struct{} // capacity 1; sender: add; never closed
 
@@ -36,12 +37,15 @@ func newReporter() *reporter {
 	return &reporter{wake: make(chan struct{}, 1), waiting: map[report]struct{}{}}
 }
 
-func (r *reporter) add(to ids.NodeID, e *transport.Envelope) {
-	id := report{to, e.Group, ids.ReplicaID(e.Message.To)}
+// add takes all that is to be told of one drop at once: the reporter must not
+// take half of it, and name a replica again with the other half.
+func (r *reporter) add(drop map[report]struct{}) {
 	r.mu.Lock()
-	if _, ok := r.waiting[id]; !ok && len(r.waiting) >= reportsMax {
-		r.lost++
-	} else {
+	for id := range drop {
+		if _, ok := r.waiting[id]; !ok && len(r.waiting) >= reportsMax {
+			r.lost++
+			continue
+		}
 		r.waiting[id] = struct{}{}
 	}
 	r.mu.Unlock()
@@ -49,6 +53,10 @@ func (r *reporter) add(to ids.NodeID, e *transport.Envelope) {
 	case r.wake <- struct{}{}:
 	default:
 	}
+}
+
+func reportOf(to ids.NodeID, e *transport.Envelope) report {
+	return report{to, e.Group, ids.ReplicaID(e.Message.To)}
 }
 
 func (r *reporter) lostReports() uint64 {

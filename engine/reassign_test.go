@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"dyno/engine/ids"
+	"dyno/engine/kafka"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// moved waits until a partition's replicas are on nodes, in that order, with
+// nothing under way, as every node sees it, and until nobody else holds one.
+func (c *clusterBed) moved(topic string, p ids.Partition, nodes ...ids.NodeID) {
+	c.t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for _, n := range c.nodes {
+		if n == nil {
+			continue
+		}
+		for {
+			t, _ := n.meta.Image().Topic(topic)
+			part := &t.Partitions[p]
+			var have []ids.NodeID
+			for _, r := range part.Replicas {
+				have = append(have, r.Node)
+			}
+			holds := n.directory.ByID(t.ID, p) != nil
+			if part.Target == nil && slices.Equal(have, nodes) && holds == slices.Contains(nodes, n.identity.NodeID) {
+				break
+			}
+			if time.Now().After(deadline) {
+				c.t.Fatalf("node %d: partition %+v, want nodes %v; it holds a replica: %v", n.identity.NodeID, part, nodes, holds)
+			}
+			<-time.After(10 * time.Millisecond)
+		}
+	}
+}
+
+// TestClusterMove moves replicas from node to node, also all of them at once, and
+// wherever the leader is; nothing is lost, and a restart of all finds it so.
+func TestClusterMove(t *testing.T) {
+	for name, set := range map[string][]func(*Config){"large log": nil, "small log": {smallLog}} {
+		t.Run(name, func(t *testing.T) {
+			c := newClusterBed(t, 4, set...)
+			adm := kadm.NewClient(c.client())
+			c.topic("t", 2, 3)
+			total := 0
+			more := func(n int) {
+				c.produce("t", total, n)
+				total += n
+			}
+			more(200)
+			var rf []ids.NodeID
+			topic, _ := c.nodes[0].meta.Image().Topic("t")
+			for _, r := range topic.Partitions[0].Replicas {
+				rf = append(rf, r.Node)
+			}
+			spare := ids.NodeID(10) - rf[0] - rf[1] - rf[2]
+			for i, target := range [][]ids.NodeID{
+				{spare, rf[1], rf[2]}, // the preferred leader goes
+				{rf[0], spare, rf[1]}, // and comes back, as another replica
+				{rf[2]},               // fewer
+				{rf[0], rf[1], spare}, // all others
+				{rf[1], rf[0], rf[2]}, // two new ones
+			} {
+				if err := (backend{c.nodes[i%4]}).Reassign(c.ctx(), "t", 0, target); err != nil {
+					t.Fatal(err)
+				}
+				more(50)
+				c.moved("t", 0, target...)
+				more(50)
+			}
+			c.consume("t", total)
+			c.cut(c.all()...)
+			c.start(c.all()...)
+			c.consume("t", total)
+			more(10)
+			c.consume("t", total)
+			if _, err := adm.ListTopics(c.ctx()); err != nil {
+				t.Error(err)
+			}
+			for _, id := range []ids.NodeID{rf[0], rf[2]} {
+				if want, got := c.sum("t", rf[1]), c.sum("t", id); want != got {
+					t.Errorf("node %d: %s, node %d: %s", rf[1], want, id, got)
+				}
+			}
+		})
+	}
+}
+
+// TestClusterMoveResumes cuts the power of nodes in the middle of moves: another
+// leader, or the same one later, goes on.
+func TestClusterMoveResumes(t *testing.T) {
+	c := newClusterBed(t, 4, smallLog)
+	c.topic("t", 1, 3)
+	total := 300
+	c.produce("t", 0, total)
+	topic, _ := c.nodes[0].meta.Image().Topic("t")
+	var rf []ids.NodeID
+	for _, r := range topic.Partitions[0].Replicas {
+		rf = append(rf, r.Node)
+	}
+	spare := ids.NodeID(10) - rf[0] - rf[1] - rf[2]
+	for i, target := range [][]ids.NodeID{{spare, rf[1], rf[2]}, {rf[0], rf[1], rf[2]}, {rf[0], spare, rf[2]}} {
+		if err := (backend{c.nodes[0]}).Reassign(c.ctx(), "t", 0, target); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Duration(i) * 700 * time.Millisecond) // somewhere in it
+		victims := []ids.NodeID{c.leader("t", 0)}
+		if i == 1 {
+			victims = c.all()
+		}
+		c.cut(victims...)
+		c.start(victims...)
+		c.moved("t", 0, target...)
+		c.produce("t", total, 20)
+		total += 20
+	}
+	c.consume("t", total)
+}
+
+// TestClusterElect: any replica's node can be asked to make the preferred replica
+// lead.
+func TestClusterElect(t *testing.T) {
+	c := newClusterBed(t, 3)
+	c.topic("t", 1, 3)
+	c.produce("t", 0, 10)
+	first := c.leader("t", 0)
+	h := c.nodes[first-1].hosts.list()[0]
+	other := first%3 + 1
+	topic, _ := c.nodes[0].meta.Image().Topic("t")
+	if err := h.group.Transfer(topic.Partitions[0].On(other)); err != nil {
+		t.Fatal(err)
+	}
+	for c.leader("t", 0) == first {
+	}
+	third := other%3 + 1
+	if third == first {
+		third = other
+	}
+	if err := (backend{c.nodes[third-1]}).ElectLeader(c.ctx(), "t", 0); err != nil {
+		t.Fatal(err)
+	}
+	if l := c.leader("t", 0); l != first {
+		t.Errorf("node %d leads, want %d", l, first)
+	}
+	if err := (backend{c.nodes[0]}).ElectLeader(c.ctx(), "t", 0); !errors.Is(err, kafka.ErrElectionNotNeeded) {
+		t.Errorf("a second election: %v", err)
+	}
+	if err := (backend{c.nodes[0]}).ElectLeader(c.ctx(), "t", 7); !errors.Is(err, kafka.ErrUnknownPartition) {
+		t.Errorf("an election of nothing: %v", err)
+	}
+	c.topic("u", 3, 2) // every node lacks one of them
+	for p := range int32(3) {
+		c.leader("u", p)
+		for _, id := range c.all() {
+			if err := (backend{c.nodes[id-1]}).ElectLeader(c.ctx(), "u", ids.Partition(p)); err != nil && !errors.Is(err, kafka.ErrElectionNotNeeded) {
+				t.Errorf("node %d, partition %d: %v", id, p, err)
+			}
+		}
+	}
+}
