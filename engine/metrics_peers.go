@@ -6,15 +6,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"dyno/engine/transport"
+	"dyno/engine/transport/tcp"
 )
 
-// collectPeers tells of the connections to other nodes; nothing on a node that
-// has none.
+// collectPeers tells of the connections to other nodes; zeros on a node that has
+// none.
 func (c *collector) collectPeers(ch chan<- prometheus.Metric) {
-	if c.node.peers == nil {
-		return
+	var s tcp.Stats
+	if c.node.peers != nil {
+		s = c.node.peers.raft.Stats()
 	}
-	s := c.node.peers.raft.Stats()
 	count(ch, "dyno_peer_sent_messages_total", "Raft messages sent to other nodes.", s.SentMessages)
 	count(ch, "dyno_peer_sent_bytes_total", "Bytes sent to other nodes, framing included.", s.SentBytes)
 	count(ch, "dyno_peer_sent_frames_total", "Frames sent to other nodes.", s.SentFrames)
