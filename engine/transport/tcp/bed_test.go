@@ -81,6 +81,8 @@ func config(t testing.TB, b *book, id ids.NodeID, addr string) Config {
 	return Config{
 		Node: id, ClusterID: testCluster, Listener: ln, Addr: b.get, Log: slog.New(slog.DiscardHandler),
 		ReconnectMin: time.Millisecond, ReconnectMax: 20 * time.Millisecond,
+		// A busy machine is no broken peer.
+		HandshakeTimeout: time.Minute, WriteTimeout: time.Minute,
 	}
 }
 
@@ -152,7 +154,7 @@ func (b *box) waitFor(n int) { b.wait(func() bool { return len(b.got) >= n }) }
 // eventually spins until ok: for counters, which nobody announces.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); runtime.Gosched() {
+	for end := time.Now().Add(time.Minute); !ok(); runtime.Gosched() {
 		if time.Now().After(end) {
 			t.Fatal(what)
 		}
@@ -191,7 +193,7 @@ func dialRaw(t testing.TB, addr string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = nc.Close() })
-	_ = nc.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = nc.SetDeadline(time.Now().Add(time.Minute))
 	return nc
 }
 

@@ -150,10 +150,11 @@ func TestDialerRefuses(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			b := newBook()
-			n := start(t, b, 1, anywhere, func(cfg *Config) { cfg.HandshakeTimeout = time.Second })
-			if what == "is silent" {
-				n.cfg.HandshakeTimeout = 20 * time.Millisecond
-			}
+			n := start(t, b, 1, anywhere, func(cfg *Config) {
+				if what == "is silent" {
+					cfg.HandshakeTimeout = 20 * time.Millisecond
+				}
+			})
 			impostor(t, b, 2, c.answer)
 			n.Send(2, transport.Control, one(heartbeat(5, 22, 1)))
 			n.wait(func() bool { return len(n.told) > 0 })

@@ -134,7 +134,7 @@ func TestReceivedDataStays(t *testing.T) {
 	b := newBook()
 	n1, n2 := start(t, b, 1, anywhere, nil), start(t, b, 2, anywhere, nil)
 	sizes := []int{1, 100, 3000, 70_000, 200_000, 5 << 20}
-	const sent = 60 // less than QueueBytesMax
+	const sent = 18 // less than QueueBytesMax
 	for i := range uint64(sent) {
 		n1.Send(2, transport.Bulk, one(appendOf(1, i, sizes[i%6])))
 	}
