@@ -15,6 +15,8 @@ import (
 
 	"dyno/engine/events"
 	"dyno/engine/ids"
+	"dyno/engine/partition"
+	"dyno/engine/replica"
 	"dyno/wal/vfs"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -420,6 +422,44 @@ func TestClusterDrain(t *testing.T) {
 	for _, id := range c.all() {
 		for c.nodes[id-1].raft.Health().Leaders < 3 { // its share of the partitions comes back
 			runtime.Gosched()
+		}
+	}
+}
+
+// TestClusterMinInsync: with min.insync.replicas at three of three an answer waits
+// for the third replica, and a topic whose replicas are known to be out of sync
+// takes nothing.
+func TestClusterMinInsync(t *testing.T) {
+	c := newClusterBed(t, 3)
+	three := "3"
+	adm := kadm.NewClient(c.client())
+	if _, err := adm.CreateTopic(c.ctx(), 1, 3, map[string]*string{"min.insync.replicas": &three}, "t"); err != nil {
+		t.Fatal(err)
+	}
+	c.produce("t", 0, 10)
+	gone := c.leader("t", 0)%3 + 1
+	c.stop(gone)
+	cl := c.client(kgo.DefaultProduceTopic("t"))
+	answer := make(chan error, 1)
+	cl.Produce(c.ctx(), kgo.StringRecord("10"), func(_ *kgo.Record, err error) { answer <- err })
+	c.consume("t", 11) // it is committed, and so it is read
+	select {
+	case err := <-answer:
+		t.Fatalf("answered with two of three copies: %v", err)
+	default:
+	}
+	c.start(gone)
+	if err := <-answer; err != nil {
+		t.Fatal(err)
+	}
+	topic, _ := c.nodes[0].meta.Image().Topic("t")
+	for _, n := range c.nodes {
+		if h := n.directory.ByID(topic.ID, 0); h.group.Status().State == replica.Leader {
+			h.setInSync([]ids.NodeID{n.identity.NodeID, gone}) // as after ten silent seconds
+			err := h.Append(&partition.Append{Proposal: replica.Proposal{Wait: replica.WaitCommit}})
+			if !errors.Is(err, partition.ErrNotEnoughReplicas) {
+				t.Errorf("with two in sync: %v", err)
+			}
 		}
 	}
 }

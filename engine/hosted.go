@@ -41,8 +41,14 @@ var _ kafka.Partition = (*hosted)(nil)
 // Append implements kafka.Partition. What asks for more replicas in sync than
 // there are is refused before anything is appended.
 func (h *hosted) Append(a *partition.Append) error {
-	if a.Wait == replica.WaitCommit && h.Settings().MinInsyncReplicas > h.inSync() {
-		return fmt.Errorf("%w: %d in sync, min.insync.replicas is %d", partition.ErrNotEnoughReplicas, h.inSync(), h.Settings().MinInsyncReplicas)
+	if a.Wait == replica.WaitCommit {
+		least := h.Settings().MinInsyncReplicas
+		if least > h.inSync() {
+			return fmt.Errorf("%w: %d in sync, min.insync.replicas is %d", partition.ErrNotEnoughReplicas, h.inSync(), least)
+		}
+		if voters := len(h.group.Members().Voters); least > voters/2+1 {
+			a.Copies = least
+		}
 	}
 	err := h.group.Propose(a.Bind())
 	if errors.Is(err, multiraft.ErrTooLarge) {

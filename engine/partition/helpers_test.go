@@ -143,7 +143,7 @@ func (l *fakeLog) apply(e replica.Entry) {
 
 // stamp hands a batch in; it is kept until commit.
 func (l *fakeLog) stamp(a *Append) error {
-	err := l.p.Stamp(l.term, 0, &a.Proposal)
+	err := answered(a, l.p.Stamp(l.term, 0, &a.Proposal))
 	if err == nil {
 		l.stamped = append(l.stamped, &a.Proposal)
 	}
@@ -180,4 +180,14 @@ func (l *fakeLog) put(s shape) *Append {
 	}
 	l.commit(len(l.stamped))
 	return a
+}
+
+// answered does what the replica does with a duplicate of what is applied: its
+// waiter is told, and the state machine has nothing more to do with it.
+func answered(a *Append, err error) error {
+	if err == replica.ErrAgain {
+		a.Proposed(&a.Proposal, nil)
+		return replica.ErrParked
+	}
+	return err
 }

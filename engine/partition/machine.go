@@ -11,8 +11,8 @@ import (
 // Stamp implements replica.StateMachine for batches (p.Waiter is the *Append,
 // at every Wait) and commands (any Waiter). A batch gets the next offset and
 // the term as leader epoch, written into p.Data. A duplicate of an applied
-// batch is answered at once, one of a stamped batch together with it; both
-// return replica.ErrParked. Other errors: replica.ErrNotLeader,
+// batch gives replica.ErrAgain, one of a stamped batch is answered together with
+// it and gives replica.ErrParked. Other errors: replica.ErrNotLeader,
 // replica.ErrOverloaded, ErrProducerFenced, ErrOutOfOrderSequence,
 // ErrInvalidBatch, ErrOffsetOutOfRange. It allocates nothing on success beyond
 // the amortised growth of its queue.
@@ -57,7 +57,7 @@ func (p *Partition) stampBatch(a *Append, data []byte) error {
 	return nil
 }
 
-// answerAgain answers a duplicate of an applied batch with the original's
+// answerAgain has a duplicate of an applied batch answered with the original's
 // place. Source: Kafka's UnifiedLog.append, the duplicate branch.
 func (p *Partition) answerAgain(a *Append, m *batchMemo) error {
 	a.Base, a.LogStart = m.base, p.start
@@ -65,8 +65,7 @@ func (p *Partition) answerAgain(a *Append, m *batchMemo) error {
 		a.AppendTimeMS = m.maxMS
 	}
 	p.count(func(s *Stats) { s.Duplicates++ })
-	a.Proposed(&a.Proposal, nil)
-	return replica.ErrParked
+	return replica.ErrAgain
 }
 
 func (p *Partition) park(a *Append, original *stamped) error {

@@ -319,7 +319,7 @@ func (r *pair) stamp() {
 	a := newAppend(r.rt, r.draw(&s).encode())
 	again, pendant, want := r.decide(&s, a.Batch)
 	end := r.p.Offsets().LogEnd
-	err := r.p.Stamp(r.term, 0, &a.Proposal)
+	err := answered(a, r.p.Stamp(r.term, 0, &a.Proposal))
 	told := a.Reply.(*outcome).told
 	switch {
 	case !r.leading:

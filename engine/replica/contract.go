@@ -33,6 +33,9 @@ type Proposal struct {
 	// Reserve lets the entry into a full log's reserve: deletions, retention,
 	// what a node needs to start. Few and small, or the reserve ends, too.
 	Reserve bool
+	// Copies is how many voters must hold the entry durably before WaitCommit is
+	// answered, where that is more than a majority; see copies.go.
+	Copies int
 
 	// Set by the replica before the waiter is told.
 	Index ids.LogIndex
@@ -52,7 +55,8 @@ type StateMachine interface {
 	// everything stamped and not yet applied, and finishes p.Data in place
 	// (base offset, leader epoch). nowMS is wall-clock milliseconds. An error
 	// refuses p and is handed to its waiter, except ErrParked: the state
-	// machine keeps p and answers the waiter itself.
+	// machine keeps p and answers the waiter itself; and ErrAgain: what p asks for
+	// is applied already, so its waiter hears no error, once there are Copies.
 	Stamp(term ids.Term, nowMS int64, p *Proposal) error
 	// Unstamp takes back the last n stamped proposals: the log refused them.
 	Unstamp(n int)
@@ -93,6 +97,8 @@ var (
 	ErrNotLeader = errors.New("not the leader of the group")
 	// ErrParked: see StateMachine.Stamp.
 	ErrParked = errors.New("kept by the state machine")
+	// ErrAgain: see StateMachine.Stamp.
+	ErrAgain = errors.New("applied already")
 	// ErrOverloaded means a queue or the uncommitted log is full; try again.
 	ErrOverloaded = errors.New("overloaded")
 	// ErrDropped means Raft refused the proposal (no leader, limits).

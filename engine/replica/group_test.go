@@ -246,3 +246,66 @@ func TestANewTermIsStoredBeforeItIsAnswered(t *testing.T) {
 		t.Fatalf("records %+v after a heartbeat of term 5", n.out.Records)
 	}
 }
+
+// TestCopies: a proposal that asks for more copies than the majority is applied
+// with the others and answered when the copies are there; a duplicate of it waits
+// as well; a leadership that ends fails both.
+func TestCopies(t *testing.T) {
+	s := newSim(t, 21, 3)
+	s.settle(60)
+	l := s.leader()
+	slow := s.nodes[l.id%3]
+	s.net.Isolate(slow.id)
+	ask := func(data string, copies int) *simWaiter {
+		w := &simWaiter{s: s, data: data, wait: replica.WaitCommit}
+		s.open = append(s.open, w)
+		l.rep.Propose([]*replica.Proposal{{Data: []byte(data), Wait: replica.WaitCommit, Waiter: w, Copies: copies}})
+		l.turn()
+		return w
+	}
+	run := func(rounds int) {
+		for range rounds {
+			for _, n := range s.nodes {
+				n.rep.Tick()
+				n.turn()
+				for len(n.disk) > 0 {
+					n.sync()
+				}
+				s.net.Advance(time.Millisecond)
+			}
+		}
+	}
+	all, two := ask("all", 3), ask("two", 2)
+	run(3)
+	if all.answers != 0 || l.rep.Applied() < 3 {
+		t.Fatalf("%d answers with two of three copies, applied %d", all.answers, l.rep.Applied())
+	}
+	if two.answers != 0 { // behind one that waits: answers keep the order of the log
+		t.Fatal("an answer passed one that waits")
+	}
+	s.net.Heal(slow.id)
+	s.settle(5)
+	if all.answers != 1 || all.err != nil || two.answers != 1 || two.err != nil {
+		t.Fatalf("with three copies: %d answers, %v; %d, %v", all.answers, all.err, two.answers, two.err)
+	}
+	if two = ask("two more", 2); two.answers != 0 {
+		t.Fatal("answered before it was durable")
+	}
+	s.net.Isolate(slow.id)
+	again := ask("all again", 3)
+	run(2)
+	if two.answers != 1 || again.answers != 0 {
+		t.Fatalf("%d and %d answers", two.answers, again.answers)
+	}
+	s.net.Heal(slow.id)
+	s.net.Isolate(l.id)
+	for l.rep.Role().State == replica.Leader {
+		l.rep.Tick()
+		l.turn()
+	}
+	if again.answers != 1 || !errors.Is(again.err, replica.ErrNotLeader) {
+		t.Errorf("after the leadership: %d answers, %v", again.answers, again.err)
+	}
+	s.settle(60)
+	s.check()
+}

@@ -90,7 +90,11 @@ func (r *Replica) stamp(nowMS int64) {
 		p := r.queue.pop()
 		r.queueBytes -= int64(len(p.Data))
 		if err := r.sm.Stamp(r.led, nowMS, p); err != nil {
-			if err != ErrParked {
+			switch {
+			case err == ErrAgain && p.Waiter != nil && p.Wait != WaitNone:
+				p.Index, p.Term = r.applied, r.led
+				r.answerOrHold(p)
+			case err != ErrParked && err != ErrAgain:
 				p.Refuse(err)
 			}
 			continue

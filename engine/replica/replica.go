@@ -72,6 +72,7 @@ type Replica struct {
 	incoming    *installing    // a snapshot the owner installs; nothing else happens meanwhile
 	durable     line           // WaitDurable, by index
 	committed   line           // WaitCommit, by index
+	held        line           // committed and applied, waits for more copies
 	reads       reads
 
 	newest raftpb.HardState // what Raft said last
@@ -161,7 +162,7 @@ func (r *Replica) Stats() Stats { return r.stats }
 
 // Pending counts proposals and reads without an answer.
 func (r *Replica) Pending() int {
-	return r.queue.len() + r.durable.len() + r.committed.len() + r.reads.len()
+	return r.queue.len() + r.durable.len() + r.committed.len() + r.held.len() + r.reads.len()
 }
 
 // NeedsTick says whether time matters to the replica: not to a sole voter that
@@ -278,6 +279,7 @@ func (r *Replica) failAll(err error) {
 	r.failQueue(err)
 	r.durable.failAll(err)
 	r.committed.failAll(err)
+	r.held.failAll(err)
 }
 
 // fail stops the replica if err is not nil.
@@ -348,6 +350,7 @@ func (r *Replica) stepDown() {
 	err := r.notLeader()
 	r.durable.failAll(err)
 	if !forced().has(mutIndexOnly) {
+		r.held.failAll(err)
 		r.committed.failAll(err)
 	}
 }

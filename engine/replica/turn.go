@@ -63,6 +63,7 @@ func (r *Replica) Turn(nowMS int64, out *Output) error {
 		if r.err != nil {
 			break
 		}
+		r.answerHeld()
 		if !r.node.HasReady() {
 			r.enterSolo()
 			r.sayQuiet(out)
@@ -242,7 +243,7 @@ func (r *Replica) applyEntries(list []raftpb.Entry) error {
 	r.applied = r.entries[len(r.entries)-1].Index
 	clear(r.entries)
 	r.uncommitted = max(0, r.uncommitted-bytes)
-	r.committed.answerTo(r.applied)
+	r.answerCommitted(r.applied)
 	if own && r.led == 0 {
 		r.led = r.role.Term
 		r.sm.Lead(r.led)
