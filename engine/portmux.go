@@ -140,6 +140,9 @@ func (p *peeked) Read(b []byte) (int, error) {
 	return p.Conn.Read(b)
 }
 
+// NetConn is the connection below: its owner sets socket options there.
+func (p *peeked) NetConn() net.Conn { return p.Conn }
+
 // muxListener is one protocol's share of the port.
 type muxListener struct {
 	addr  net.Addr

@@ -25,6 +25,7 @@ var sentinels = map[string]struct {
 }{
 	"replica.ErrNotLeader":   {replica.ErrNotLeader, "NOT_LEADER_FOR_PARTITION"},
 	"replica.ErrParked":      {replica.ErrParked, "UNKNOWN_SERVER_ERROR"}, // never leaves the partition
+	"replica.ErrAgain":       {replica.ErrAgain, "UNKNOWN_SERVER_ERROR"},  // never leaves the replica
 	"replica.ErrOverloaded":  {replica.ErrOverloaded, "NOT_ENOUGH_REPLICAS"},
 	"replica.ErrDropped":     {replica.ErrDropped, "NOT_LEADER_FOR_PARTITION"},
 	"replica.ErrStopped":     {replica.ErrStopped, "NOT_LEADER_FOR_PARTITION"},
