@@ -149,7 +149,7 @@ func (a adminNode) Elect(ctx context.Context, e admin.Elect) error {
 	if !a.ready.Load() {
 		return &admin.Error{Kind: admin.NotLeader, Text: fmt.Sprintf("node %d is starting", a.identity.NodeID)}
 	}
-	if err := (backend{a.Node}).ElectLeader(ctx, e.Topic, e.Partition); err != nil {
+	if err := backend(a).ElectLeader(ctx, e.Topic, e.Partition); err != nil {
 		return a.toAdmin(err)
 	}
 	return nil
