@@ -141,7 +141,7 @@ func fakeLab(t *testing.T, way string) (Options, SuiteConfig, func() []string) {
 		Child: []string{os.Args[0], "child"}, Out: &strings.Builder{}, Err: &strings.Builder{},
 		lock: "@dyno-lab-test-" + t.Name(), quiet: quietRule{Share: 1, Window: time.Millisecond, WaitMax: time.Millisecond},
 	}
-	cfg := SuiteConfig{Dyno: []string{os.Args[0]}, Repetitions: 1, RecordBytes: 4096,
+	cfg := SuiteConfig{Dyno: []string{os.Args[0]}, Nodes: 1, Repetitions: 1, RecordBytes: 4096,
 		Warmup: 100 * time.Millisecond, Window: 2500 * time.Millisecond}
 	return opt, cfg, func() []string { return alive(mark) }
 }

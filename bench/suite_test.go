@@ -139,13 +139,12 @@ func TestBadBrokersAreNamedAndCleared(t *testing.T) {
 func TestSuiteRefusesNonsense(t *testing.T) {
 	opt, good, _ := fakeLab(t, fakeGood)
 	for name, change := range map[string]func(*SuiteConfig){
-		"make build":                func(c *SuiteConfig) { c.Dyno = []string{filepath.Join(t.TempDir(), "dyno")} },
-		"nodes":                     func(c *SuiteConfig) { c.Nodes = 3 },
-		"this version has one node": func(c *SuiteConfig) { c.Nodes = 2 },
-		"repetitions":               func(c *SuiteConfig) { c.Repetitions = -1 },
-		"acks":                      func(c *SuiteConfig) { c.Acks = "most" },
-		"window":                    func(c *SuiteConfig) { c.Window = 1 },
-		"bytes":                     func(c *SuiteConfig) { c.RecordBytes = 3 },
+		"make build":  func(c *SuiteConfig) { c.Dyno = []string{filepath.Join(t.TempDir(), "dyno")} },
+		"nodes":       func(c *SuiteConfig) { c.Nodes = 11 },
+		"repetitions": func(c *SuiteConfig) { c.Repetitions = -1 },
+		"acks":        func(c *SuiteConfig) { c.Acks = "most" },
+		"window":      func(c *SuiteConfig) { c.Window = 1 },
+		"bytes":       func(c *SuiteConfig) { c.RecordBytes = 3 },
 	} {
 		cfg := good
 		change(&cfg)
@@ -229,7 +228,7 @@ func TestChangeComparesTheSameThing(t *testing.T) {
 		"warm-up":      {build(SuiteConfig{Warmup: 1}, 1000, 5), false, false},
 		"window":       {build(SuiteConfig{Window: 1}, 1000, 5), false, false},
 		"producers":    {build(SuiteConfig{Producers: 9}, 1000, 5), false, false},
-		"rf":           {build(SuiteConfig{Nodes: 3}, 1000, 5), false, false},
+		"rf":           {build(SuiteConfig{Nodes: 1}, 1000, 5), false, false},
 	} {
 		raw, err := json.Marshal(c.then.Config)
 		if err != nil {

@@ -180,8 +180,8 @@ func (b backend) ElectLeader(ctx context.Context, topic string, p ids.Partition)
 	tick := time.NewTicker(electEvery)
 	defer tick.Stop()
 	for {
-		if err := h.group.RequestTransfer(first.ID); err != nil {
-			return err
+		if err := h.group.RequestTransfer(first.ID); err != nil && !errors.Is(err, replica.ErrNotLeader) {
+			return err // without a leader there is an election under way
 		}
 		select {
 		case <-tick.C:

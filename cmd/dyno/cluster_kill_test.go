@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -45,6 +46,37 @@ func TestCrashKillLeader(t *testing.T) {
 	slices.Sort(pauses)
 	t.Logf("%d kills, %d records acknowledged; every partition took records again after %v (median), %v (worst)",
 		kills, w.acked, pauses[len(pauses)/2].Round(time.Millisecond), pauses[len(pauses)-1].Round(time.Millisecond))
+}
+
+// TestPausedLeader stops the leader's process without ending it (SIGSTOP): its
+// connections stay open and say nothing. The others go on without it, and when it
+// goes on, too, it finds that it leads nothing any more.
+func TestPausedLeader(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs three processes for seconds")
+	}
+	c := newKilledCluster(t, 3)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	w := newKillWriter(t, ctx, 3, c.brokers()...)
+	adm := kadm.NewClient(w.client)
+	for range 2 {
+		w.awaitAcks(ctx, 500)
+		b := c.nodes[c.leader(ctx, adm)-1]
+		w.mark()
+		if err := b.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		w.awaitAll(ctx)
+		t.Logf("every partition took records again after %v", w.sinceMark().Round(time.Millisecond))
+		if err := b.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		w.awaitAcks(ctx, 500)
+		b.awaitReady()
+	}
+	w.finish()
+	w.verify(ctx, c.brokers()...)
 }
 
 // killedCluster is a cluster of dyno serve processes.

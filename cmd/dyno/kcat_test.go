@@ -42,6 +42,7 @@ func TestKcat(t *testing.T) {
 	t.Run("headers", k.headers)
 	b.kill()
 	b.start()
+	b.awaitReady()
 	t.Run("after a kill", func(t *testing.T) {
 		if out := k.run(t, "", "-C", "-e", "-q", "-t", "round"); out != lines(100) {
 			t.Errorf("consumed %d bytes, want %d", len(out), len(lines(100)))

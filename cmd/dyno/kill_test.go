@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -155,7 +156,10 @@ type killPlace struct {
 }
 
 func newKillWriter(t *testing.T, ctx context.Context, rf int16, brokers ...string) *killWriter {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.MetadataMinAge(50*time.Millisecond), kgo.DefaultProduceTopic("kill"), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.MetadataMinAge(50*time.Millisecond),
+		// A process that is stopped keeps its connections: give up on it soon.
+		kgo.ProduceRequestTimeout(2*time.Second), kgo.RequestTimeoutOverhead(time.Second),
+		kgo.DefaultProduceTopic("kill"), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RecordDeliveryTimeout(time.Minute), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(1000))
 	if err != nil {
 		t.Fatal(err)
@@ -232,7 +236,11 @@ func (w *killWriter) verify(ctx context.Context, brokers ...string) {
 		w.t.Fatal(err)
 	}
 	defer cl.Close()
-	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, "kill")
+	adm := kadm.NewClient(cl)
+	ends, err := adm.ListEndOffsets(ctx, "kill")
+	for err = cmp.Or(err, ends.Error()); err != nil && ctx.Err() == nil; err = cmp.Or(err, ends.Error()) {
+		ends, err = adm.ListEndOffsets(ctx, "kill") // a leader may be on its way to another node
+	}
 	if err != nil {
 		w.t.Fatal(err)
 	}
