@@ -145,7 +145,7 @@ func (c *Cluster) Leader(p int) (leader *Node) {
 // for reads that were answered.
 func (c *Cluster) settle() {
 	for {
-		synctest.Wait()
+		c.still()
 		if !c.passOne() {
 			break
 		}
@@ -181,7 +181,17 @@ func (c *Cluster) Advance(d time.Duration) {
 func (c *Cluster) wait(d time.Duration) {
 	c.nowMS.Add(d.Milliseconds())
 	<-time.After(d)
+	c.still()
+}
+
+// still waits until nothing moves.
+func (c *Cluster) still() {
 	synctest.Wait()
+	for _, n := range c.nodes {
+		if n.up {
+			n.store.look()
+		}
+	}
 }
 
 // Stabilize delivers messages, and those sent in answer, until there are none.

@@ -3,6 +3,7 @@ package enginetest
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"dyno/engine/multiraft"
 	"dyno/wal"
@@ -67,9 +68,18 @@ type heldLog struct {
 	mu   sync.Mutex
 	held []*wal.Append
 	dead error // every append fails with it
+	full atomic.Bool
 }
 
 var _ multiraft.Log = (*heldLog)(nil)
+
+// Full implements multiraft.Log with what was so when everything stood still last:
+// the log learns of a full disk on a goroutine of its own, beside the worker that
+// asks, and a simulation must not depend on who is first.
+func (s *heldLog) Full() bool { return s.full.Load() }
+
+// look notes whether the log is full; nothing moves.
+func (s *heldLog) look() { s.full.Store(s.Log.Full()) }
 
 // Submit implements multiraft.Log.
 func (s *heldLog) Submit(a *wal.Append) error {

@@ -73,8 +73,8 @@ func (a *alive) heardFrom(id ids.NodeID) {
 	}
 }
 
-// pass passes ticks, at most pulseTicks.
-func (a *alive) pass(ticks int) {
+// pass passes ticks, at most pulseTicks, and gives the nodes that are gone by now.
+func (a *alive) pass(ticks int) (lost []ids.NodeID) {
 	now := a.now.Add(uint64(ticks))
 	pulse := now/pulseTicks != (now-uint64(ticks))/pulseTicks
 	for _, n := range a.list() {
@@ -87,26 +87,31 @@ func (a *alive) pass(ticks int) {
 			n.down = false
 		case !n.down:
 			n.down = true
-			a.m.lost(n.id)
+			lost = append(lost, n.id)
 		}
 	}
+	return lost
 }
 
-// lost says that a node is gone.
-func (m *Manager) lost(node ids.NodeID) {
-	for _, w := range m.workers {
-		w.box.call(func() {
-			for _, g := range w.byID() {
-				peer := g.replicaOn(node)
-				if peer == 0 {
-					continue
-				}
-				g.rep.Wake()
-				if rank, voter := g.rankWithout(node); voter {
-					g.rep.PeerDown(peer, 1+rank*downRankTicks)
-				}
-				w.touch(g)
-			}
-		})
+// losing gives the calls that tell w's groups of nodes that are gone.
+func (w *worker) losing(nodes []ids.NodeID) (calls []func()) {
+	for _, node := range nodes {
+		calls = append(calls, func() { w.lost(node) })
+	}
+	return calls
+}
+
+// lost tells the groups that have a member on a node that it is gone.
+func (w *worker) lost(node ids.NodeID) {
+	for _, g := range w.byID() {
+		peer := g.replicaOn(node)
+		if peer == 0 {
+			continue
+		}
+		g.rep.Wake()
+		if rank, voter := g.rankWithout(node); voter {
+			g.rep.PeerDown(peer, 1+rank*downRankTicks)
+		}
+		w.touch(g)
 	}
 }

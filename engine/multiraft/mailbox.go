@@ -93,8 +93,12 @@ func (b *mailbox) stored(done *batch) {
 	b.put(func(in *inbox) { in.done = append(in.done, done) })
 }
 
-func (b *mailbox) tick() {
-	b.put(func(in *inbox) { in.tick = true })
+// tick puts a tick and what follows from it as one.
+func (b *mailbox) tick(calls ...func()) {
+	b.put(func(in *inbox) {
+		in.tick = true
+		in.calls = append(in.calls, calls...)
+	})
 }
 
 // propose is put without a closure: it is the hot one.

@@ -375,7 +375,11 @@ func (h handler) Receive(from ids.NodeID, batch []transport.Envelope) {
 }
 
 // Down implements transport.Observer.
-func (h handler) Down(node ids.NodeID) { h.m.lost(node) }
+func (h handler) Down(node ids.NodeID) {
+	for _, w := range h.m.workers {
+		w.box.call(func() { w.lost(node) })
+	}
+}
 
 // downRankTicks is how much later each next voter asks for votes.
 const downRankTicks = 5

@@ -59,11 +59,12 @@ func (t *ticker) run() {
 			continue // somebody needs time from now on
 		case <-clock.C:
 		}
-		t.alive.pass(ticks)
-		if t.needing.Load() > 0 {
-			for _, w := range t.workers {
-				w.box.tick()
-			}
+		lost := t.alive.pass(ticks)
+		if len(lost) == 0 && t.needing.Load() == 0 {
+			continue
+		}
+		for _, w := range t.workers {
+			w.box.tick(w.losing(lost)...)
 		}
 	}
 }
@@ -84,9 +85,9 @@ func (t *ticker) next() int {
 // clock: for a simulation that owns time and makes Config.Tick longer than it
 // lasts. It does not wait; ticks that come before a worker looks count as one.
 func (m *Manager) Tick() {
-	m.alive.pass(1)
+	lost := m.alive.pass(1)
 	for _, w := range m.workers {
-		w.box.tick()
+		w.box.tick(w.losing(lost)...)
 	}
 }
 
