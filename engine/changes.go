@@ -19,6 +19,8 @@ import (
 const (
 	changeRetryMin = 10 * time.Millisecond
 	changeRetryMax = 250 * time.Millisecond
+	// changePatience bounds one attempt at another node.
+	changePatience = 2 * time.Second
 )
 
 // change brings one record into the metadata log, through whichever node leads
@@ -61,6 +63,8 @@ func (n *Node) changeOnce(ctx context.Context, c admin.Change) (metadata.Result,
 	if leader == 0 {
 		return metadata.Result{}, &replica.NotLeaderError{}
 	}
+	ctx, cancel := context.WithTimeout(ctx, changePatience) // a machine without power does not answer
+	defer cancel()
 	res, err := n.peers.client.Change(ctx, leader, c)
 	return metadata.Result{Index: res.Index, FirstProducer: ids.ProducerID(res.First)}, fromAdmin(err)
 }
@@ -106,7 +110,7 @@ var _ admin.Node = adminNode{}
 
 // Change implements admin.Node.
 func (a adminNode) Change(ctx context.Context, c admin.Change) (admin.Changed, error) {
-	if a.metaGroup == nil || !a.metaOpen.Load() {
+	if !a.metaOpen.Load() {
 		return admin.Changed{}, &admin.Error{Kind: admin.NotLeader, Text: fmt.Sprintf("node %d is starting", a.identity.NodeID)}
 	}
 	res, err := a.propose(ctx, c)

@@ -48,8 +48,9 @@ const greetEvery = 100 * time.Millisecond
 //
 //   - a node that knows the cluster, having asked a majority, says that this id
 //     is new to it; or
-//   - a majority of the nodes, this one among them, are newcomers as well:
-//     nothing can have been acknowledged.
+//   - a majority of the nodes, this one among them, are newcomers as well, and
+//     nobody who answers knows of a cluster: nothing can have been acknowledged,
+//     unless by a node that is down and one that has lost its log.
 //
 // Until then it waits, up to startTimeout.
 func (n *Node) greet(ctx context.Context) error {
@@ -93,7 +94,7 @@ func (n *Node) greetAll(ctx context.Context) (ok bool, err error) {
 			answers <- answer{w, err}
 		}()
 	}
-	known := false
+	known, unsure := false, false
 	for range asked {
 		a := <-answers
 		var told *admin.Error
@@ -109,9 +110,11 @@ func (n *Node) greetAll(ctx context.Context) (ok bool, err error) {
 			known = true
 		case a.w.State == admin.Empty:
 			empty++
+		default:
+			unsure = true // it knows of a cluster, but cannot ask a majority
 		}
 	}
-	return known || empty > len(n.cfg.Peers)/2, err
+	return known || !unsure && empty > len(n.cfg.Peers)/2, err
 }
 
 // welcomePatience bounds the question to a majority behind a Welcome.

@@ -92,7 +92,10 @@ func members(list []metadata.Replica) []multiraft.Member {
 // group, if that ever changed, and the partition's state. The membership may be
 // of a later entry than the state: both were true once everything up to there was
 // committed.
-func (h *hosted) checkpoint() []byte { return packState(h.group.Members(), h.State()) }
+func (h *hosted) checkpoint() []byte {
+	state := h.State()
+	return packState(h.group.Members(), state)
+}
 
 // syncedNodes are the nodes in sync; see inSync. Nobody where nobody has looked.
 func (h *hosted) syncedNodes() []ids.NodeID {

@@ -217,7 +217,15 @@ func (h *hosts) reconcile() error {
 			if id == 0 {
 				continue
 			}
-			if p := h.get(t.Partitions[i].Group); p != nil {
+			p := h.get(t.Partitions[i].Group)
+			if p != nil && p.group.Replica() != id { // moved away and back between two looks: another replica
+				if err := h.unhost(p); err != nil {
+					errs.add(t.ID, err)
+					continue
+				}
+				p = nil
+			}
+			if p != nil {
 				p.setMembers(t.Partitions[i].Replicas)
 				p.SetSettings(settings)
 				p.files.SetFileBytes(settings.SegmentBytes)
@@ -361,6 +369,9 @@ func (h *hosts) sweep() error {
 	streams, dirs := map[uint64]bool{uint64(ids.MetadataGroup): true}, map[string]bool{}
 	for _, t := range n.meta.Image().Topics() {
 		for i := range t.Partitions {
+			if t.Partitions[i].On(n.identity.NodeID) == 0 {
+				continue // it was moved away while this node was down
+			}
 			streams[uint64(t.Partitions[i].Group)] = true
 			dirs[path.Base(n.partitionDir(t.ID, ids.Partition(i)))] = true
 		}

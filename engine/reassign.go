@@ -12,6 +12,7 @@ import (
 	"dyno/engine/kafka"
 	"dyno/engine/metadata"
 	"dyno/engine/multiraft"
+	"dyno/engine/partition"
 	"dyno/engine/replica"
 )
 
@@ -49,7 +50,7 @@ func (i *isr) move(ctx context.Context, views map[ids.GroupID]isrView) (moving b
 func (n *Node) moveStep(ctx context.Context, h *hosted, p *metadata.Partition, v *isrView) error {
 	have := h.group.Members()
 	if len(have.Outgoing) > 0 {
-		return nil // leaves by itself
+		return n.barrier(ctx, h) // leaves by itself, with the next entry that is applied
 	}
 	var want, learn, vote, remove []ids.ReplicaID
 	for _, node := range p.Target {
@@ -74,7 +75,10 @@ func (n *Node) moveStep(ctx context.Context, h *hosted, p *metadata.Partition, v
 		}
 	}
 	if len(vote) == 0 && len(remove) == 0 {
-		_, err := n.change(ctx, &metadata.Reassigned{PartitionNodes: metadata.PartitionNodes{Topic: h.topic, Partition: h.part, Nodes: p.Target}})
+		if err := n.barrier(ctx, h); err != nil {
+			return err
+		}
+		_, err := n.change(ctx, &metadata.Reassigned{Move: p.Move, PartitionNodes: metadata.PartitionNodes{Topic: h.topic, Partition: h.part, Nodes: p.Target}})
 		return err
 	}
 	if slices.Contains(remove, h.group.Replica()) {
@@ -85,6 +89,13 @@ func (n *Node) moveStep(ctx context.Context, h *hosted, p *metadata.Partition, v
 		}
 	}
 	return h.group.ChangeMembers(multiraft.Change{Vote: vote, Remove: remove})
+}
+
+// barrier returns when an entry that changes nothing is committed. With it a
+// majority stores that everything before it is: the membership that was applied
+// last holds for whoever starts again, before a member that left is deleted.
+func (n *Node) barrier(ctx context.Context, h *hosted) error {
+	return h.command(ctx, partition.LogStartCommand(h.Offsets().LogStart))
 }
 
 // caughtUp says whether a member lacks little and has answered lately.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"path"
 	"slices"
 	"testing"
 	"time"
@@ -163,4 +164,53 @@ func TestClusterElect(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestClusterShrinkThenCrash: with two replicas made one in an idle topic, the one
+// that is left knows so after a power cut. A start takes no membership beyond what
+// it knows to be committed, and the other replica is deleted by then.
+func TestClusterShrinkThenCrash(t *testing.T) {
+	c := newClusterBed(t, 3)
+	c.topic("t", 1, 2)
+	c.produce("t", 0, 20)
+	topic, _ := c.nodes[0].meta.Image().Topic("t")
+	for range 2 {
+		for _, r := range topic.Partitions[0].Replicas {
+			only := r.Node
+			if err := (backend{c.nodes[0]}).Reassign(c.ctx(), "t", 0, []ids.NodeID{only}); err != nil {
+				t.Fatal(err)
+			}
+			c.moved("t", 0, only)
+			c.cut(only)
+			c.start(only)
+			c.consume("t", 20)
+		}
+	}
+}
+
+// TestClusterMovedWhileAway: a node that was down while its replica was moved away
+// keeps nothing of it, neither files nor log.
+func TestClusterMovedWhileAway(t *testing.T) {
+	c := newClusterBed(t, 4, smallLog)
+	c.topic("t", 1, 3)
+	c.produce("t", 0, 200)
+	topic, _ := c.nodes[0].meta.Image().Topic("t")
+	rf := topic.Partitions[0].Replicas
+	spare := ids.NodeID(10) - rf[0].Node - rf[1].Node - rf[2].Node
+	gone := rf[2].Node
+	c.stop(gone)
+	asked := spare
+	if err := (backend{c.nodes[asked-1]}).Reassign(c.ctx(), "t", 0, []ids.NodeID{rf[0].Node, rf[1].Node, spare}); err != nil {
+		t.Fatal(err)
+	}
+	c.moved("t", 0, rf[0].Node, rf[1].Node, spare)
+	c.start(gone)
+	n := c.nodes[gone-1]
+	if streams := n.log.Streams(); len(streams) != 1 {
+		t.Errorf("the log of node %d holds streams %v", gone, streams)
+	}
+	if dirs, err := c.mem[gone-1].List(path.Join(bedDir, storeDir)); err != nil || len(dirs) > 0 {
+		t.Errorf("node %d holds files of %v, %v", gone, dirs, err)
+	}
+	c.consume("t", 200)
 }

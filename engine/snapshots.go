@@ -76,6 +76,9 @@ func (s metaSnapshots) Take() (replica.Snapshot, error) {
 	if err != nil {
 		return replica.Snapshot{}, err
 	}
+	if !s.n.metaOpen.Load() {
+		return replica.Snapshot{}, ErrNotReady // the group runs before the node knows it
+	}
 	at := s.n.meta.Applied()
 	term, err := s.n.metaGroup.Term(at)
 	return replica.Snapshot{Index: at, Term: term, State: b}, err
@@ -101,16 +104,30 @@ func (n *Node) writeImage(s replica.Snapshot) error {
 }
 
 // realign makes a group's log go on behind what a snapshot left beside it: the
-// node stopped after the state was durable and before the log was cut.
+// node stopped after the state was durable and before the log was cut. A log that
+// is long enough may hold another leader's entries there: the term tells.
 func (n *Node) realign(g ids.GroupID, at ids.LogIndex, term ids.Term) error {
-	if info, ok := n.log.Info(uint64(g)); at == 0 || ok && ids.LogIndex(info.Last) >= at {
+	if at == 0 {
 		return nil
+	}
+	records := []wal.Record{{Stream: uint64(g), Kind: wal.KindTruncateBefore, Index: uint64(at) + 1, Term: uint64(term)}}
+	if info, ok := n.log.Info(uint64(g)); ok && info.Last >= uint64(at) {
+		if info.First > uint64(at)+1 {
+			return nil // cut behind it long ago
+		}
+		have, err := n.log.Term(uint64(g), uint64(at))
+		if err != nil {
+			return fmt.Errorf("term of entry %d of group %d: %w", at, g, err)
+		}
+		if ids.Term(have) == term {
+			return nil
+		}
+		records = append([]wal.Record{{Stream: uint64(g), Kind: wal.KindTruncateAfter, Index: uint64(at)}}, records...)
 	}
 	n.cfg.Log.Info("the log goes on behind a snapshot", "node", n.identity.NodeID, "group", g, "index", at)
 	done := make(chan error, 1)
 	err := n.log.Submit(&wal.Append{
-		Records: []wal.Record{{Stream: uint64(g), Kind: wal.KindTruncateBefore, Index: uint64(at) + 1, Term: uint64(term)}},
-		Sync:    true, Reserve: true, Done: func(err error) { done <- err },
+		Records: records, Sync: true, Reserve: true, Done: func(err error) { done <- err },
 	})
 	if err == nil {
 		err = <-done

@@ -83,6 +83,7 @@ type Partition struct {
 	// since: a replica that starts with an empty log begins with them.
 	Initial  []Replica    `json:"initial,omitempty"`
 	Target   []ids.NodeID `json:"target,omitempty"`
+	Move     ids.LogIndex `json:"move,omitempty"` // the entry that set Target
 	Adding   []ids.NodeID `json:"adding,omitempty"`
 	Removing []ids.NodeID `json:"removing,omitempty"`
 	Leader   ids.NodeID   `json:"leader,omitempty"`

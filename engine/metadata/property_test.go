@@ -53,7 +53,7 @@ func genRecord(t *rapid.T) Record {
 		nodes := rapid.Permutation([]ids.NodeID{1, 2, 3, 4}).Draw(t, "nodes")[:rapid.IntRange(0, 3).Draw(t, "rf")]
 		p := PartitionNodes{Topic: topic, Partition: ids.Partition(rapid.IntRange(0, 2).Draw(t, "moved")), Nodes: nodes}
 		if len(nodes) > 0 && rapid.Bool().Draw(t, "done") {
-			return &Reassigned{p}
+			return &Reassigned{PartitionNodes: p, Move: ids.LogIndex(rapid.IntRange(0, 60).Draw(t, "at"))}
 		}
 		return &Reassign{Partitions: []PartitionNodes{p}}
 	}

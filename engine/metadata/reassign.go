@@ -82,6 +82,7 @@ func (d *draft) retarget(p Partition, nodes []ids.NodeID) Partition {
 		}
 	}
 	p.Replicas, p.Adding, p.Removing, p.Target = all, adding, removing, slices.Clone(nodes)
+	p.Move = d.Index
 	if len(adding) == 0 && len(removing) == 0 {
 		return p.settle()
 	}
@@ -97,14 +98,15 @@ func (p Partition) settle() Partition {
 	if slices.Equal(list, p.Initial) {
 		p.Initial = nil
 	}
-	p.Replicas, p.Target, p.Adding, p.Removing = list, nil, nil, nil
+	p.Replicas, p.Target, p.Adding, p.Removing, p.Move = list, nil, nil, nil, 0
 	p.ISR = slices.DeleteFunc(slices.Clone(p.ISR), func(n ids.NodeID) bool { return p.On(n) == 0 })
 	return p
 }
 
 func (r *Reassigned) apply(d *draft, _ int64) outcome {
 	old := d.topics[r.Topic]
-	if old == nil || int(r.Partition) >= len(old.Partitions) || !slices.Equal(old.Partitions[r.Partition].Target, r.Nodes) {
+	if old == nil || int(r.Partition) >= len(old.Partitions) || !slices.Equal(old.Partitions[r.Partition].Target, r.Nodes) ||
+		old.Partitions[r.Partition].Move != r.Move {
 		return outcome{} // deleted, or on its way elsewhere by now
 	}
 	t := *old

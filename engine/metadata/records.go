@@ -180,8 +180,10 @@ type PartitionNodes struct {
 }
 
 // Reassigned says that the members of a partition's group are by now those on
-// Nodes. It changes nothing unless that is the target still.
+// Nodes. It changes nothing unless that is the target still, of the move that
+// began at the entry Move.
 type Reassigned struct {
+	Move ids.LogIndex `json:"move"`
 	PartitionNodes
 }
 

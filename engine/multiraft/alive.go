@@ -78,7 +78,7 @@ func (a *alive) pass(ticks int) (lost []ids.NodeID) {
 	now := a.now.Add(uint64(ticks))
 	pulse := now/pulseTicks != (now-uint64(ticks))/pulseTicks
 	for _, n := range a.list() {
-		if pulse && a.m.cfg.Transport != nil {
+		if pulse && a.m.cfg.Transport != nil && a.m.failure() == nil { // a dead log leads nothing: be missed
 			a.m.cfg.Transport.Send(n.id, transport.Control, []transport.Envelope{{Message: raftpb.Message{Type: raftpb.MsgHeartbeat}}})
 		}
 		silent := now - n.heard.Load()

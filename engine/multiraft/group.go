@@ -218,6 +218,12 @@ func (g *Group) Status() Status {
 
 // publish shows what a turn changed, and tells the listener of what is rare.
 func (g *Group) publish(err error) {
+	// The membership first: who reads it after what is applied must not miss a
+	// change that is.
+	if at := g.rep.MembersAt(); at != g.conf.Load().At {
+		conf := g.rep.Members()
+		g.conf.Store(&conf)
+	}
 	g.applied.Store(uint64(g.rep.Applied()))
 	g.commit.Store(uint64(g.rep.Commit()))
 	if err != nil && g.damage.Load() == nil {
@@ -228,10 +234,6 @@ func (g *Group) publish(err error) {
 		}
 	}
 	g.w.counts.add(&g.counted, g.rep.Stats())
-	if at := g.rep.MembersAt(); at != g.conf.Load().At {
-		conf := g.rep.Members()
-		g.conf.Store(&conf)
-	}
 	was, now := *g.role.Load(), g.rep.Role()
 	if now == was {
 		return

@@ -45,6 +45,8 @@ func (p *Partition) stampBatch(a *Append, data []byte) error {
 			return err
 		case verdict == again:
 			return p.answerAgain(a, memo)
+		case verdict == pendant && a.Copies > 1:
+			return fmt.Errorf("%w: the original waits for more copies than a majority", replica.ErrOverloaded)
 		case verdict == pendant:
 			return p.park(a, original)
 		}

@@ -24,7 +24,7 @@ func (r *Replica) answerCommitted(index ids.LogIndex) {
 }
 
 func (r *Replica) answerOrHold(p *Proposal) {
-	if p.Copies > 1 && (r.held.len() > 0 || r.copiesOf(p.Index) < p.Copies) {
+	if p.Copies > 1 && (r.held.len() > 0 || r.copiesOf(p.Index) < r.copiesWanted(p)) {
 		r.held.push(p)
 		return
 	}
@@ -33,11 +33,14 @@ func (r *Replica) answerOrHold(p *Proposal) {
 
 // answerHeld answers those that have enough copies by now, in order.
 func (r *Replica) answerHeld() {
-	for r.held.len() > 0 && r.copiesOf(r.held.front().Index) >= r.held.front().Copies {
+	for r.held.len() > 0 && r.copiesOf(r.held.front().Index) >= r.copiesWanted(r.held.front()) {
 		p := r.held.pop()
 		p.Waiter.Proposed(p, nil)
 	}
 }
+
+// copiesWanted is at most the voters there are: some may have left meanwhile.
+func (r *Replica) copiesWanted(p *Proposal) int { return min(p.Copies, len(r.conf.Voters)) }
 
 // copiesOf counts the voters that hold an entry durably, this leader among them:
 // what it has applied is durable here.

@@ -64,6 +64,7 @@ func (r *Replica) turnSolo(nowMS int64, out *Output) {
 		return
 	}
 	r.pump(nowMS, out)
+	r.answerHeld()
 	if rd := &r.reads; len(rd.waiting) > 0 {
 		r.stats.Reads++
 		rd.behind = append(rd.behind, readBehind{r.commit, rd.waiting})

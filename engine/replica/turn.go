@@ -97,8 +97,14 @@ func (r *Replica) ready(out *Output) error {
 				}
 				r.append(m, out)
 			case raftpb.MsgStorageApply:
+				before := r.store.confAt
 				if err := r.apply(m); err != nil {
 					return err
+				}
+				if r.store.confAt != before {
+					// A start knows no membership beyond the commit index: nothing
+					// else may follow soon that would store it.
+					r.Flush(out)
 				}
 			default:
 				out.Messages = append(out.Messages, *m)
