@@ -12,7 +12,6 @@ import (
 	"dyno/engine/events"
 	"dyno/engine/ids"
 	"dyno/engine/metadata"
-	"dyno/engine/transport"
 	"dyno/wal/vfs"
 )
 
@@ -42,10 +41,6 @@ type Config struct {
 	// PeerTLS, where set, is how peers prove who they are to each other: the
 	// configuration of both ends.
 	PeerTLS *tls.Config
-	// PeerListener takes the place of RaftAddr, Transport that of the network
-	// under Raft: for tests. They pass to the node.
-	PeerListener net.Listener
-	Transport    transport.Transport
 
 	WAL    WALConfig
 	Limits Limits

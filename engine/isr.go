@@ -26,9 +26,10 @@ import (
 type isr struct {
 	node *Node
 	wake chan struct{} // capacity 1; sent to by led; never closed
-	stop chan struct{} // closed by Close
-	done chan struct{} // closed by run
-	once sync.Once
+
+	ctx    context.Context // of the goroutine's rounds
+	cancel context.CancelFunc
+	done   chan struct{} // closed by run
 }
 
 const (
@@ -43,17 +44,17 @@ const (
 )
 
 func newISR(n *Node) *isr {
-	return &isr{node: n, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	i := &isr{node: n, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	i.ctx, i.cancel = context.WithCancel(context.Background())
+	return i
 }
 
 func (i *isr) start() { go i.run() }
 
 // Close ends the goroutine. Idempotent.
 func (i *isr) Close() error {
-	i.once.Do(func() {
-		close(i.stop)
-		<-i.done
-	})
+	i.cancel()
+	<-i.done
 	return nil
 }
 
@@ -67,28 +68,19 @@ func (i *isr) led() {
 
 func (i *isr) run() {
 	defer close(i.done)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() { // ends with run
-		select {
-		case <-i.stop:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	timer := time.NewTimer(isrEvery)
 	defer timer.Stop()
 	for {
 		select {
 		case <-timer.C:
-			if i.look(ctx) {
+			if i.look(i.ctx) {
 				timer.Reset(isrMoving)
 			} else {
 				timer.Reset(isrEvery)
 			}
 		case <-i.wake:
 			timer.Reset(isrSoon)
-		case <-i.stop:
+		case <-i.ctx.Done():
 			return
 		}
 	}

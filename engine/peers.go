@@ -39,12 +39,9 @@ func (n *Node) openPeers() error {
 	if len(n.cfg.Peers) == 0 {
 		return nil
 	}
-	l := n.cfg.PeerListener
-	if l == nil {
-		var err error
-		if l, err = net.Listen("tcp", n.cfg.RaftAddr); err != nil {
-			return fmt.Errorf("listen for peers: %w", err)
-		}
+	l, err := net.Listen("tcp", n.cfg.RaftAddr)
+	if err != nil {
+		return fmt.Errorf("listen for peers: %w", err)
 	}
 	if n.cfg.PeerTLS != nil {
 		l = tls.NewListener(l, n.cfg.PeerTLS)
@@ -52,7 +49,6 @@ func (n *Node) openPeers() error {
 	p := &peers{node: n, mux: newPortMux(l, n.cfg.Log), served: make(chan struct{})}
 	n.peers = p
 	n.onClose(p.mux.Close)
-	var err error
 	p.raft, err = tcp.New(tcp.Config{
 		Node: n.identity.NodeID, ClusterID: n.identity.ClusterID, Listener: p.mux.frames,
 		Addr: n.peerAddr, Dial: n.dialPeer, Log: n.cfg.Log.With("node", n.identity.NodeID),
@@ -126,11 +122,8 @@ func (n *Node) peerAddr(id ids.NodeID) (string, bool) {
 
 // transport is how this node reaches others; nil where there are none.
 func (n *Node) transport() transport.Transport {
-	switch {
-	case n.cfg.Transport != nil:
-		return n.cfg.Transport
-	case n.peers != nil:
-		return n.peers.raft
+	if n.peers == nil {
+		return nil
 	}
-	return nil
+	return n.peers.raft
 }

@@ -15,8 +15,10 @@
 //   - W workers. A group belongs to worker (id mod W) for ever; its replica, its
 //     log view's writing side and its state machine are touched by that worker
 //     alone. Nothing here polls: a worker sleeps until its mailbox fills.
-//   - One ticker, which sleeps without a timer while no group needs time. A sole
-//     voter that leads needs none, so a node of such groups is not woken at all.
+//   - One ticker, which sleeps without a timer while no group needs time and there
+//     are no other nodes. A sole voter that leads needs none, and none does an idle
+//     group that has gone quiet; other nodes are watched for all groups at once.
+//   - One for each snapshot that is being installed, at most one a group.
 //
 // The log's flusher only posts a finished append to the worker's mailbox.
 //
@@ -32,8 +34,10 @@
 //
 // # Membership
 //
-// Spec.Members is given at every Open, by whoever reads the metadata; it is not
-// kept in the log. A group's first start is an empty log with that membership.
+// A group begins with Spec.Members, which whoever reads the metadata gives at every
+// Open; changes are entries of its log. Group.Members is what became of it. Once
+// the log is cut it must be kept with the state machine's state and given back as
+// Spec.Conf.
 //
 // # Full disk
 //
