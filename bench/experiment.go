@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -29,7 +30,8 @@ type Experiment struct {
 	Config      map[string]any
 }
 
-// Cell is one arm: a fixed amount of work, in as many processes as it has jobs.
+// Cell is one arm: either a fixed amount of work, in as many processes as it has
+// jobs, or whatever its Measure does with a cluster.
 type Cell struct {
 	Arm         string // family/name; cells of one Block run next to each other
 	Block       string
@@ -39,6 +41,10 @@ type Cell struct {
 	// times: it did other work than the arm it is compared with.
 	RecordsPerSyncMax float64
 	Jobs              func(dir string, seed uint64) []Task
+	// Measure, where set, does the work of one repetition instead of Jobs.
+	Measure func(ctx context.Context, b *bed) error
+	// NeedsPeers says that a Measure runs dyno-peers.
+	NeedsPeers bool
 }
 
 // paramBlock is the parameter that names an arm's block.
@@ -64,6 +70,7 @@ type ExperimentConfig struct {
 	Quick bool     // tiny sizes and few repetitions: to see that it runs, not what it says
 	Only  []string // families of arms; empty means all
 	Peers string   // path of dyno-peers; needed where an arm is a peer's
+	Dyno  []string // program and leading arguments of dyno; needed where an arm is a cluster
 	Seed  uint64   // of the order and of the payloads: 1
 }
 
@@ -114,7 +121,9 @@ func RunExperiment(ctx context.Context, name string, opt Options, cfg Experiment
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, led.close()) }()
-	x := &experiment{Experiment: &e, lab: l, ledger: led, peers: cfg.Peers}
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	x := &experiment{Experiment: &e, lab: l, ledger: led, peers: cfg.Peers, dyno: cfg.Dyno, http: &http.Client{Transport: transport}}
 	if err := x.all(ctx, order); err != nil {
 		return nil, err
 	}
@@ -151,7 +160,7 @@ func (e *Experiment) restrict(only []string) error {
 // needsPeers says whether any cell is done by dyno-peers.
 func (e *Experiment) needsPeers() bool {
 	return slices.ContainsFunc(e.Cells, func(c Cell) bool {
-		return slices.ContainsFunc(c.Jobs("", 0), func(t Task) bool { return t.Peers })
+		return c.NeedsPeers || c.Jobs != nil && slices.ContainsFunc(c.Jobs("", 0), func(t Task) bool { return t.Peers })
 	})
 }
 
@@ -225,7 +234,9 @@ type experiment struct {
 	lab    *lab
 	ledger *ledger
 	peers  string
-	phase  string // of the space the last repetition wrote into, as its log tells
+	dyno   []string
+	http   *http.Client // to the admin addresses of brokers
+	phase  string       // of the space the last repetition wrote into, as its log tells
 }
 
 // all runs what the ledger does not have yet.
@@ -269,6 +280,9 @@ func (x *experiment) measure(ctx context.Context, c *Cell, t turn) (record.Repet
 	dir, err := x.lab.work.fresh()
 	if err != nil {
 		return rep, err
+	}
+	if c.Measure != nil {
+		return x.measureBed(ctx, c, t, dir)
 	}
 	jobs, err := x.jobs(c, dir, t.seed)
 	if err != nil {

@@ -1,0 +1,42 @@
+package bench
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"dyno/bench/record"
+)
+
+// bed is what the Measure of a cell works with: one repetition, in a fresh
+// directory, with the programs to start. Measure starts its own processes and has
+// ended all of them when it returns.
+type bed struct {
+	lab   *lab
+	http  *http.Client
+	dyno  []string // program and leading arguments
+	peers string   // the dyno-peers program
+	name  string   // of the repetition, for progress
+	dir   string   // fresh; the lab removes it
+	seed  uint64
+
+	// rep is filled in by Measure: Values, Seconds, and Status with Problem where
+	// the repetition broke a promise (record.Failed) or says nothing
+	// (record.Invalid). An error instead means that it could not run.
+	rep   *record.Repetition
+	phase string // of the WAL space it wrote into; "" where that is not known
+}
+
+// measureBed runs one repetition of a cell that has a Measure.
+func (x *experiment) measureBed(ctx context.Context, c *Cell, t turn, dir string) (record.Repetition, error) {
+	rep := record.Repetition{Number: t.number, Seed: t.seed, Status: record.OK, Values: map[string]float64{}}
+	b := &bed{lab: x.lab, http: x.http, dyno: x.dyno, peers: x.peers, dir: dir, seed: t.seed,
+		rep: &rep, name: c.Arm}
+	begun := time.Now()
+	if err := c.Measure(ctx, b); err != nil {
+		return rep, blameDisk(dir, err)
+	}
+	rep.Seconds = time.Since(begun).Seconds()
+	x.phase = b.phase
+	return rep, x.lab.work.settle(dir)
+}
