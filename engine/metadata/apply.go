@@ -29,9 +29,10 @@ const (
 	ImageRestored               // a snapshot took the place of everything
 	ISRSet                      // Topic: leaders or in-sync replicas of its partitions
 	ReplicasSet                 // Topic: replicas of its partitions move, or have moved
+	MetaReplicasSet             // Node: it gets another replica of the metadata group
 )
 
-var changeNames = [...]string{"", "cluster made", "broker changed", "broker configs set", "topic made", "topic gone", "partitions added", "topic configs set", "image restored", "isr set", "replicas set"}
+var changeNames = [...]string{"", "cluster made", "broker changed", "broker configs set", "topic made", "topic gone", "partitions added", "topic configs set", "image restored", "isr set", "replicas set", "metadata replicas set"}
 
 func (k ChangeKind) String() string { return changeNames[k] }
 

@@ -26,6 +26,7 @@ func FuzzDecode(f *testing.F) {
 		&SetISR{Node: 1, Partitions: []PartitionISR{{Topic: ids.TopicID{1}, Term: 1, ISR: []ids.NodeID{1, 2}}}},
 		&Reassign{Partitions: []PartitionNodes{{Topic: ids.TopicID{1}, Nodes: []ids.NodeID{1}}}},
 		&Reassigned{Move: 1, PartitionNodes: PartitionNodes{Topic: ids.TopicID{1}, Nodes: []ids.NodeID{1}}},
+		&Readmit{Node: 1, Directory: "d", Old: "c"},
 	}
 	for i, r := range records {
 		b, err := Encode(requestID(i+1), 1, r)

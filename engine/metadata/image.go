@@ -34,7 +34,9 @@ type Cluster struct {
 	ID        string    `json:"id"`
 	Format    int       `json:"format"`
 	CreatedMS int64     `json:"created_ms"`
-	Replicas  []Replica `json:"replicas"` // of the metadata group
+	Replicas  []Replica `json:"replicas"` // of the metadata group, as they are to be
+	// Initial are those that it began with, where they have changed since.
+	Initial []Replica `json:"initial,omitempty"`
 }
 
 // Broker is a registered node.
@@ -86,6 +88,8 @@ type Partition struct {
 	Move     ids.LogIndex `json:"move,omitempty"` // the entry that set Target
 	Adding   []ids.NodeID `json:"adding,omitempty"`
 	Removing []ids.NodeID `json:"removing,omitempty"`
+	// Lost are replicas that Readmit replaced and that the group may still count.
+	Lost     []Replica    `json:"lost,omitempty"`
 	Leader   ids.NodeID   `json:"leader,omitempty"`
 	Term     ids.Term     `json:"term,omitempty"`
 	ISR      []ids.NodeID `json:"isr,omitempty"` // ascending

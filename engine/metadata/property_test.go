@@ -49,6 +49,9 @@ func genRecord(t *rapid.T) Record {
 		}
 		return &SetTopicConfigs{ID: topic, Set: configs("retention.ms"), Delete: []string{"segment.bytes"}}
 	}
+	if rapid.IntRange(0, 4).Draw(t, "lost") == 0 {
+		return &Readmit{Node: node, Directory: rapid.SampledFrom([]string{"x", "y", "z"}).Draw(t, "directory")}
+	}
 	if rapid.Bool().Draw(t, "move") {
 		nodes := rapid.Permutation([]ids.NodeID{1, 2, 3, 4}).Draw(t, "nodes")[:rapid.IntRange(0, 3).Draw(t, "rf")]
 		p := PartitionNodes{Topic: topic, Partition: ids.Partition(rapid.IntRange(0, 2).Draw(t, "moved")), Nodes: nodes}
@@ -72,7 +75,7 @@ func genRecord(t *rapid.T) Record {
 func genLog(t *rapid.T) []replica.Entry {
 	records := rapid.SliceOfN(rapid.Custom(genRecord), 20, 80).Draw(t, "records")
 	if rapid.IntRange(0, 3).Draw(t, "seeded") > 0 {
-		head := []Record{&ClusterCreated{ClusterID: "lab", Format: 1, Replicas: []Replica{{1, 1}}}}
+		head := []Record{&ClusterCreated{ClusterID: "lab", Format: 1, Replicas: []Replica{{1, 1}, {2, 2}, {3, 3}}}}
 		for n := range 4 {
 			head = append(head, &RegisterBroker{Node: ids.NodeID(n + 1), Kafka: "k:1", Raft: "r:2", Admin: "a:3", Incarnation: 1})
 		}

@@ -83,7 +83,7 @@ func (d *draft) retarget(p Partition, nodes []ids.NodeID) Partition {
 	}
 	p.Replicas, p.Adding, p.Removing, p.Target = all, adding, removing, slices.Clone(nodes)
 	p.Move = d.Index
-	if len(adding) == 0 && len(removing) == 0 {
+	if len(adding) == 0 && len(removing) == 0 && len(p.Lost) == 0 {
 		return p.settle()
 	}
 	return p
@@ -98,7 +98,7 @@ func (p Partition) settle() Partition {
 	if slices.Equal(list, p.Initial) {
 		p.Initial = nil
 	}
-	p.Replicas, p.Target, p.Adding, p.Removing, p.Move = list, nil, nil, nil, 0
+	p.Replicas, p.Target, p.Adding, p.Removing, p.Lost, p.Move = list, nil, nil, nil, nil, 0
 	p.ISR = slices.DeleteFunc(slices.Clone(p.ISR), func(n ids.NodeID) bool { return p.On(n) == 0 })
 	return p
 }

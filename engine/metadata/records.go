@@ -199,6 +199,7 @@ func (*AllocateProducerIDs) kind() string { return "allocate_producer_ids" }
 func (*SetISR) kind() string              { return "set_isr" }
 func (*Reassign) kind() string            { return "reassign" }
 func (*Reassigned) kind() string          { return "reassigned" }
+func (*Readmit) kind() string             { return "readmit" }
 
 // newRecord gives an empty record of a kind, nil if the kind is unknown.
 func newRecord(kind string) Record {
@@ -227,6 +228,8 @@ func newRecord(kind string) Record {
 		return new(Reassign)
 	case "reassigned":
 		return new(Reassigned)
+	case "readmit":
+		return new(Readmit)
 	}
 	return nil
 }

@@ -121,7 +121,14 @@ func (s *stage) run(t *testing.T, d *datadriven.TestData) string {
 		}
 		topic, _ := s.state.Image().Topic(d.CmdArgs[0].Key)
 		p := &topic.Partitions[part]
-		return fmt.Sprintf("replicas %v initial %v\ntarget %v adding %v removing %v isr %v\n", p.Replicas, p.Initial, p.Target, p.Adding, p.Removing, p.ISR)
+		text := fmt.Sprintf("replicas %v initial %v\ntarget %v adding %v removing %v isr %v\n", p.Replicas, p.Initial, p.Target, p.Adding, p.Removing, p.ISR)
+		if p.Lost != nil {
+			text += fmt.Sprintf("lost %v move %d leader %d\n", p.Lost, p.Move, p.Leader)
+		}
+		return text
+	case "cluster":
+		c := s.state.Image().Cluster
+		return fmt.Sprintf("replicas %v initial %v\n", c.Replicas, c.Initial)
 	case "image":
 		return indent(t, snapshotOf(t, s.state))
 	case "restart": // from a snapshot
