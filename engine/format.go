@@ -11,12 +11,18 @@ import (
 	"strings"
 
 	"dyno/engine/ids"
+	"dyno/engine/metadata"
 	"dyno/wal"
 	"dyno/wal/vfs"
 )
 
-// formatVersion is the version of everything below a data directory.
-const formatVersion = 1
+// formatVersion is the version of everything below a data directory, and
+// rejoinedVersion that of one whose node came back without its log: a build that
+// does not know of it must not open what was lost.
+const (
+	formatVersion   = 1
+	rejoinedVersion = 2
+)
 
 const (
 	metaName = "meta.json"
@@ -25,7 +31,8 @@ const (
 	imageDir = "metadata"
 )
 
-// Meta says whose data directory this is. It is written once, by Format.
+// Meta says whose data directory this is. Format writes it, and a node that
+// rejoins its cluster with an empty log (rejoin.go).
 type Meta struct {
 	Format    int        `json:"format"`
 	ClusterID string     `json:"cluster_id"`
@@ -33,6 +40,34 @@ type Meta struct {
 	// Directory is drawn by Format: a node that comes back with another one has
 	// lost what it voted and held.
 	Directory string `json:"directory"`
+	// Rejoin says that the node is known to its cluster and has lost its log: it
+	// asks to be taken back before it takes part. Cleared once it is.
+	Rejoin bool `json:"rejoin,omitempty"`
+	// Life counts the logs that were lost in this directory; see home.
+	Life int `json:"life,omitempty"`
+	// Place in the metadata group of a node that was taken back; nil: the one the
+	// cluster began with.
+	Place *metaPlace `json:"place,omitempty"`
+}
+
+// metaPlace is a replica of the metadata group that took another one's place.
+type metaPlace struct {
+	Replica ids.ReplicaID `json:"replica"`
+	// Index is the entry of the metadata that gave it. An older image does not
+	// know of it, Members do: as they were at Index. Initial are the members that
+	// the group began with.
+	Index   ids.LogIndex       `json:"index"`
+	Members []metadata.Replica `json:"members"`
+	Initial []metadata.Replica `json:"initial"`
+}
+
+// home is the directory below dir that holds log, partitions and metadata. A
+// damaged log stays where it was, and the node goes on in another one.
+func (m *Meta) home(dir string) string {
+	if m.Life == 0 {
+		return dir
+	}
+	return path.Join(dir, fmt.Sprintf("life-%d", m.Life))
 }
 
 // Format makes dir the data directory of one node of one cluster. It refuses a
@@ -40,6 +75,18 @@ type Meta struct {
 // The log is made before meta.json names the directory formatted, so a crash
 // in between leaves a directory that can be formatted again.
 func Format(disk vfs.FS, dir, clusterID string, node ids.NodeID) error {
+	return format(disk, dir, Meta{Format: formatVersion, ClusterID: clusterID, NodeID: node})
+}
+
+// FormatRejoin makes dir the data directory of a node that its cluster knows and
+// that has lost the one it had: it asks the others to be taken back when it
+// starts. Errors as Format.
+func FormatRejoin(disk vfs.FS, dir, clusterID string, node ids.NodeID) error {
+	return format(disk, dir, Meta{Format: rejoinedVersion, ClusterID: clusterID, NodeID: node, Rejoin: true})
+}
+
+func format(disk vfs.FS, dir string, m Meta) error {
+	clusterID, node := m.ClusterID, m.NodeID
 	if clusterID == "" || strings.ContainsAny(clusterID, " \t\n/") || node <= 0 {
 		return fmt.Errorf("%w: format needs a cluster id without spaces and slashes, and a node id above 0", ErrConfig)
 	}
@@ -56,26 +103,35 @@ func Format(disk vfs.FS, dir, clusterID string, node ids.NodeID) error {
 	} else if !errors.Is(err, ErrUnformatted) {
 		return err
 	}
-	// Left over from a format that was cut off: nothing in it was ever served.
-	if err := disk.RemoveAll(path.Join(dir, walDir)); err != nil {
+	if err := makeHome(disk, dir); err != nil {
 		return fmt.Errorf("format %s: %w", dir, err)
+	}
+	m.Directory = newDirectoryID()
+	return writeMeta(disk, dir, &m)
+}
+
+// makeHome makes an empty log and the directories beside it. What is left over
+// from one that was cut off goes: nothing in it was ever served.
+func makeHome(disk vfs.FS, home string) error {
+	if err := disk.RemoveAll(path.Join(home, walDir)); err != nil {
+		return err
 	}
 	for _, d := range []string{walDir, storeDir, imageDir} {
-		if err := disk.MkdirAll(path.Join(dir, d)); err != nil {
-			return fmt.Errorf("format %s: %w", dir, err)
+		if err := disk.MkdirAll(path.Join(home, d)); err != nil {
+			return err
 		}
 	}
-	log, err := wal.Open(wal.Options{FS: disk, Dir: path.Join(dir, walDir)})
+	log, err := wal.Open(wal.Options{FS: disk, Dir: path.Join(home, walDir)})
 	if err != nil {
-		return fmt.Errorf("format %s: %w", dir, err)
+		return err
 	}
-	if err := log.Close(); err != nil {
-		return fmt.Errorf("format %s: %w", dir, err)
-	}
-	m := Meta{Format: formatVersion, ClusterID: clusterID, NodeID: node, Directory: newDirectoryID()}
+	return log.Close()
+}
+
+func writeMeta(disk vfs.FS, dir string, m *Meta) error {
 	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
-		return fmt.Errorf("format %s: %w", dir, err)
+		return fmt.Errorf("write %s: %w", metaName, err)
 	}
 	return writeFile(disk, dir, metaName, append(b, '\n'))
 }
@@ -123,10 +179,10 @@ func readMeta(disk vfs.FS, dir string) (Meta, error) {
 	if err := json.Unmarshal(b, &m); err != nil {
 		return m, fmt.Errorf("%w: %s in %s cannot be read: %v", ErrForeign, metaName, dir, err)
 	}
-	if m.Format > formatVersion {
-		return m, fmt.Errorf("%w: %s has format %d, this dyno knows %d; start the newer dyno", ErrNewer, dir, m.Format, formatVersion)
+	if m.Format > rejoinedVersion {
+		return m, fmt.Errorf("%w: %s has format %d, this dyno knows %d; start the newer dyno", ErrNewer, dir, m.Format, rejoinedVersion)
 	}
-	if m.Format < 1 || m.ClusterID == "" || m.NodeID <= 0 || m.Directory == "" {
+	if m.Format < 1 || m.ClusterID == "" || m.NodeID <= 0 || m.Directory == "" || m.Life < 0 {
 		return m, fmt.Errorf("%w: %s in %s names no cluster and node", ErrForeign, metaName, dir)
 	}
 	return m, nil
@@ -144,7 +200,7 @@ func checkMeta(c *Config) (Meta, error) {
 	if c.NodeID != 0 && c.NodeID != m.NodeID {
 		return m, fmt.Errorf("%w: %s is of node %d, the configuration says %d; name the right --data, or format an empty one", ErrForeign, c.DataDir, m.NodeID, c.NodeID)
 	}
-	names, err := c.FS.List(path.Join(c.DataDir, walDir))
+	names, err := c.FS.List(path.Join(m.home(c.DataDir), walDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return m, fmt.Errorf("list log: %w", err)
 	}
@@ -155,7 +211,7 @@ func checkMeta(c *Config) (Meta, error) {
 		}
 	}
 	if segments == 0 {
-		return m, fmt.Errorf("%w: %s was formatted, but its log is gone; restore it, or delete the directory and run dyno format with a new --node-id", ErrWiped, c.DataDir)
+		return m, fmt.Errorf("%w: %s was formatted, but its log is gone; restore it; or, where the node has peers, delete the directory and run: dyno format --rejoin --data %s --cluster-id %s --node-id %d", ErrWiped, c.DataDir, c.DataDir, m.ClusterID, m.NodeID)
 	}
 	return m, nil
 }

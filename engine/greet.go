@@ -18,7 +18,11 @@ func metaReplica(node ids.NodeID) ids.ReplicaID { return ids.ReplicaID(node) }
 // metaMembers are the members of the metadata group: those that the metadata
 // names, and before it exists the nodes of the configuration.
 func (n *Node) metaMembers() []metadata.Replica {
-	if c := n.meta.Image().Cluster; c.ID != "" {
+	img := n.meta.Image()
+	if p := n.identity.Place; p != nil && img.Index < p.Index {
+		return p.Members
+	}
+	if c := img.Cluster; c.ID != "" {
 		return c.Replicas
 	}
 	if len(n.cfg.Peers) == 0 {
@@ -29,6 +33,17 @@ func (n *Node) metaMembers() []metadata.Replica {
 		out = append(out, metadata.Replica{Node: p.Node, ID: metaReplica(p.Node)})
 	}
 	return out
+}
+
+// metaBegan are the members that the metadata group began with.
+func (n *Node) metaBegan() []metadata.Replica {
+	if p := n.identity.Place; p != nil {
+		return p.Initial
+	}
+	if c := n.meta.Image().Cluster; c.Initial != nil {
+		return c.Initial
+	}
+	return n.metaMembers()
 }
 
 // newcomer says that the log holds nothing of the metadata group: the node has
@@ -54,7 +69,7 @@ const greetEvery = 100 * time.Millisecond
 //
 // Until then it waits, up to startTimeout.
 func (n *Node) greet(ctx context.Context) error {
-	if n.peers == nil || !n.newcomer() {
+	if n.peers == nil || !n.newcomer() || n.identity.Rejoin { // who rejoins was just taken back
 		return nil
 	}
 	tick := time.NewTicker(greetEvery)
@@ -104,8 +119,8 @@ func (n *Node) greetAll(ctx context.Context) (ok bool, err error) {
 		case a.err != nil:
 		case a.w.State == admin.Met:
 			err = fmt.Errorf("%w: the cluster has met node %d before, with data directory %s; this one (%s) holds nothing of it: "+
-				"restore the old directory, or remove node %d from the cluster and add this one under a new --node-id",
-				ErrWiped, n.identity.NodeID, a.w.Directory, n.identity.Directory, n.identity.NodeID)
+				"restore the old directory, or have the cluster take the node back without it: delete this one and run: dyno format --rejoin --data %s --cluster-id %s --node-id %d",
+				ErrWiped, n.identity.NodeID, a.w.Directory, n.identity.Directory, n.cfg.DataDir, n.identity.ClusterID, n.identity.NodeID)
 		case a.w.State == admin.New:
 			known = true
 		case a.w.State == admin.Empty:
@@ -123,8 +138,7 @@ const welcomePatience = time.Second
 // Hello implements admin.Node.
 func (a adminNode) Hello(ctx context.Context, h admin.Hello) (admin.Welcome, error) {
 	if h.Cluster != a.identity.ClusterID {
-		return admin.Welcome{}, &admin.Error{Kind: admin.Foreign,
-			Text: fmt.Sprintf("node %d belongs to cluster %q, node %d to %q", a.identity.NodeID, a.identity.ClusterID, h.Node, h.Cluster)}
+		return admin.Welcome{}, a.foreign(h.Cluster, h.Node)
 	}
 	w := admin.Welcome{Node: a.identity.NodeID, State: admin.Unsure}
 	if !a.metaOpen.Load() {
@@ -151,6 +165,12 @@ func (a adminNode) Hello(ctx context.Context, h admin.Hello) (admin.Welcome, err
 	return w, nil
 }
 
+// foreign is the answer to a node of another cluster.
+func (a adminNode) foreign(cluster string, node ids.NodeID) error {
+	return &admin.Error{Kind: admin.Foreign,
+		Text: fmt.Sprintf("node %d belongs to cluster %q, node %d to %q", a.identity.NodeID, a.identity.ClusterID, node, cluster)}
+}
+
 // openMetadata restores the metadata and opens its group.
 func (n *Node) openMetadata() error {
 	if err := n.restoreImage(); err != nil {
@@ -162,12 +182,14 @@ func (n *Node) openMetadata() error {
 	if err := n.greet(ctx); err != nil {
 		return fmt.Errorf("enter cluster %q: %w", n.identity.ClusterID, err)
 	}
-	spec := multiraft.Spec{Group: ids.MetadataGroup, Snapshots: metaSnapshots{n}}
-	for _, m := range n.metaMembers() {
-		spec.Members = append(spec.Members, multiraft.Member{Replica: m.ID, Node: m.Node})
+	spec := multiraft.Spec{Group: ids.MetadataGroup, Snapshots: metaSnapshots{n}, Conf: n.metaConf, Members: members(n.metaBegan())}
+	for _, m := range spec.Members {
 		if m.Node == n.identity.NodeID {
-			spec.Replica = m.ID
+			spec.Replica = m.Replica
 		}
+	}
+	if p := n.identity.Place; p != nil {
+		spec.Replica = p.Replica
 	}
 	if spec.Replica == 0 {
 		return fmt.Errorf("%w: node %d is not among the nodes %v", ErrConfig, n.identity.NodeID, n.cfg.Peers)
@@ -176,6 +198,7 @@ func (n *Node) openMetadata() error {
 	if err != nil {
 		return fmt.Errorf("open the metadata group: %w", err)
 	}
+	g.SetMembers(members(n.metaMembers()))
 	n.metaGroup = g
 	n.metaOpen.Store(true)
 	return nil

@@ -195,6 +195,11 @@ func (h *hosts) get(g ids.GroupID) *hosted {
 // reconcile is one round. It gives all that failed.
 func (h *hosts) reconcile() error {
 	view := h.node.configView()
+	if err := h.node.replaced(view.Image); err != nil {
+		h.node.fail(err)
+		return err
+	}
+	h.node.metaGroup.SetMembers(members(h.node.metaMembers()))
 	wanted := map[ids.GroupID]bool{}
 	for _, t := range view.Image.Topics() {
 		for i := range t.Partitions {
@@ -389,7 +394,7 @@ func (h *hosts) sweep() error {
 			return fmt.Errorf("wipe stream %d: %w", s, err)
 		}
 	}
-	names, err := n.cfg.FS.List(path.Join(n.cfg.DataDir, storeDir))
+	names, err := n.cfg.FS.List(path.Join(n.home, storeDir))
 	if err != nil {
 		return fmt.Errorf("list partitions: %w", err)
 	}
@@ -397,7 +402,7 @@ func (h *hosts) sweep() error {
 		if dirs[name] {
 			continue
 		}
-		if err := n.cfg.FS.RemoveAll(path.Join(n.cfg.DataDir, storeDir, name)); err != nil {
+		if err := n.cfg.FS.RemoveAll(path.Join(n.home, storeDir, name)); err != nil {
 			return fmt.Errorf("remove files of a deleted partition: %w", err)
 		}
 	}
@@ -406,5 +411,5 @@ func (h *hosts) sweep() error {
 
 // partitionDir is where the files of a partition are.
 func (n *Node) partitionDir(t ids.TopicID, p ids.Partition) string {
-	return path.Join(n.cfg.DataDir, storeDir, fmt.Sprintf("%s-%d", t, p))
+	return path.Join(n.home, storeDir, fmt.Sprintf("%s-%d", t, p))
 }

@@ -18,7 +18,7 @@ const imageName = "image.json"
 
 // restoreImage reads the snapshot, if there is one.
 func (n *Node) restoreImage() error {
-	b, err := readFile(n.cfg.FS, path.Join(n.cfg.DataDir, imageDir, imageName))
+	b, err := readFile(n.cfg.FS, path.Join(n.home, imageDir, imageName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -29,6 +29,7 @@ func (n *Node) restoreImage() error {
 	if err != nil {
 		return fmt.Errorf("read the metadata snapshot: %w", err)
 	}
+	n.metaConf = f.Members
 	if err := n.meta.Restore(f.Image); err != nil {
 		return fmt.Errorf("restore the metadata snapshot: %w", err)
 	}
@@ -46,6 +47,7 @@ func (n *Node) saveImage(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("snapshot the metadata: %w", err)
 	}
+	s.Members = *n.metaGroup.Members() // of a later entry, perhaps: see replica/snapshot.go
 	if err := n.writeImage(s); err != nil {
 		return err
 	}

@@ -83,6 +83,7 @@ func (c *collector) collectRaft(ch chan<- prometheus.Metric) {
 	count(ch, "dyno_raft_dropped_total", "Proposals that Raft dropped.", s.Dropped)
 	count(ch, "dyno_raft_snapshots_total", "Snapshots installed here.", s.Snapshots)
 	count(ch, "dyno_raft_lost_messages_total", "Messages of peers dropped because a mailbox was full.", s.Lost)
+	gauge(ch, "dyno_logs_lost", "Damaged logs that this node has left behind in its data directory.", c.node.identity.Life)
 	h := c.node.raft.Health()
 	gauge(ch, "dyno_raft_groups", "Raft groups on this node by role.", h.Leaders, "role", "leader")
 	gauge(ch, "dyno_raft_groups", "Raft groups on this node by role.", h.Followers, "role", "follower")

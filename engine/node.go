@@ -26,6 +26,8 @@ import (
 type Node struct {
 	cfg      Config
 	identity Meta
+	home     string            // directory of log, partitions and metadata
+	lost     error             // why the log cannot be used; owner: Open
 	static   map[string]string // broker configs that cannot change at run time
 
 	log       *wal.Log
@@ -33,9 +35,10 @@ type Node struct {
 	raft      *multiraft.Manager
 	meta      *metadata.State
 	metaGroup *multiraft.Group
-	metaRead  atomic.Bool // meta shows what the directory holds
-	metaOpen  atomic.Bool // metaGroup is set; both are for the RPC, which runs before
-	peers     *peers      // nil without other nodes
+	metaConf  *replica.Members // of the metadata's snapshot; owner: Open
+	metaRead  atomic.Bool      // meta shows what the directory holds
+	metaOpen  atomic.Bool      // metaGroup is set; both are for the RPC, which runs before
+	peers     *peers           // nil without other nodes
 	directory *multiraft.Directory[hosted]
 	files     *store.Cache // open files of all partitions
 	hosts     *hosts
@@ -84,7 +87,8 @@ func Open(c Config) (*Node, error) {
 	}
 	n.hosts, n.isr = newHosts(n), newISR(n)
 	n.meta = metadata.New(metadata.Config{OnChange: n.metaChanged})
-	steps := []func() error{n.openLog, n.openPeers, n.openRaft, n.openMetadata, n.bind, n.register, n.openHosts, n.serve}
+	n.home = identity.home(c.DataDir)
+	steps := []func() error{n.lock, n.openLog, n.openPeers, n.rejoin, n.openRaft, n.openMetadata, n.bind, n.register, n.rejoined, n.openHosts, n.serve}
 	for _, step := range steps {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, n.unwind())
@@ -131,7 +135,7 @@ func (n *Node) unwind() error {
 	return first
 }
 
-func (n *Node) openLog() error {
+func (n *Node) lock() error {
 	lock, err := n.cfg.FS.Lock(path.Join(n.cfg.DataDir, "LOCK"))
 	if err != nil {
 		return fmt.Errorf("data directory %s: %w: another dyno has it open", n.cfg.DataDir, err)
@@ -139,24 +143,34 @@ func (n *Node) openLog() error {
 	n.onClose(lock.Close)
 	n.notices = events.NewQueue(logEvents{n})
 	n.onClose(func() error { n.notices.Close(); return nil })
-	n.log, err = wal.Open(wal.Options{
-		FS: n.cfg.FS, Dir: path.Join(n.cfg.DataDir, walDir),
-		SegmentBytes: n.cfg.WAL.SegmentBytes, SpareSegments: n.cfg.WAL.SpareSegments,
-		Notice: n.walNotice,
-	})
-	if err != nil {
-		return repairHint(err, n.cfg.DataDir)
-	}
-	n.onClose(n.log.Close)
 	return nil
 }
 
-// repairHint says what to do about a log that cannot be opened.
-func repairHint(err error, dir string) error {
-	if errors.Is(err, wal.ErrCorrupt) {
-		return fmt.Errorf("%w; look at it with: dyno wal dump %s; with one replica of each partition there is nothing to repair it from: restore the directory from a copy", err, path.Join(dir, walDir))
+// openLog opens the log below home. A damaged one is no error where there are
+// peers, see rejoin.
+func (n *Node) openLog() error {
+	log, err := wal.Open(wal.Options{
+		FS: n.cfg.FS, Dir: path.Join(n.home, walDir),
+		SegmentBytes: n.cfg.WAL.SegmentBytes, SpareSegments: n.cfg.WAL.SpareSegments,
+		Notice: n.walNotice,
+	})
+	switch {
+	case err == nil:
+		n.log = log
+		n.onClose(n.log.Close)
+	case errors.Is(err, wal.ErrCorrupt):
+		n.lost = repairHint(err, n.home)
+		if len(n.cfg.Peers) > 0 {
+			return nil
+		}
+		err = fmt.Errorf("%w; with one replica of each partition there is nothing to repair it from: restore the directory from a copy", n.lost)
 	}
 	return err
+}
+
+// repairHint says how to look at a log that cannot be opened.
+func repairHint(err error, home string) error {
+	return fmt.Errorf("%w; look at it with: dyno wal dump %s", err, path.Join(home, walDir))
 }
 
 // quietTicks is how long a group is idle before it goes quiet: half a second.

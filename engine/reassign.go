@@ -32,6 +32,12 @@ import (
 func (i *isr) move(ctx context.Context, views map[ids.GroupID]isrView) (moving bool) {
 	n := i.node
 	img := n.meta.Image()
+	if v, leads := views[ids.MetadataGroup]; leads {
+		var err error
+		if moving, err = n.metaStep(ctx, &v); err != nil && !errors.Is(err, replica.ErrNotLeader) {
+			n.cfg.Log.Warn("the metadata group's members stand; it will be tried again", "node", n.identity.NodeID, "err", err)
+		}
+	}
 	for _, h := range n.hosts.list() {
 		v, leads := views[h.group.ID()]
 		t, ok := img.TopicByID(h.topic)
@@ -48,14 +54,44 @@ func (i *isr) move(ctx context.Context, views map[ids.GroupID]isrView) (moving b
 
 // moveStep takes one step, or none where one is under way.
 func (n *Node) moveStep(ctx context.Context, h *hosted, p *metadata.Partition, v *isrView) error {
-	have := h.group.Members()
-	if len(have.Outgoing) > 0 {
+	if len(h.group.Members().Outgoing) > 0 {
 		return n.barrier(ctx, h) // leaves by itself, with the next entry that is applied
 	}
-	var want, learn, vote, remove []ids.ReplicaID
+	var want []ids.ReplicaID
 	for _, node := range p.Target {
-		id := p.On(node)
-		want = append(want, id)
+		want = append(want, p.On(node))
+	}
+	there, err := stepTo(h.group, want, v)
+	if err != nil || !there {
+		return err
+	}
+	if err := n.barrier(ctx, h); err != nil {
+		return err
+	}
+	_, err = n.change(ctx, &metadata.Reassigned{Move: p.Move, PartitionNodes: metadata.PartitionNodes{Topic: h.topic, Partition: h.part, Nodes: p.Target}})
+	return err
+}
+
+// metaStep takes one step of the metadata group to the members that the metadata
+// names; moving says that there are more to take.
+func (n *Node) metaStep(ctx context.Context, v *isrView) (moving bool, err error) {
+	if len(n.metaGroup.Members().Outgoing) > 0 {
+		return true, n.metaBarrier(ctx)
+	}
+	var want []ids.ReplicaID
+	for _, m := range n.meta.Image().Cluster.Replicas {
+		want = append(want, m.ID)
+	}
+	there, err := stepTo(n.metaGroup, want, v)
+	return !there, err
+}
+
+// stepTo takes one step to a membership of want; there says that it is reached.
+// It is not called while a joint change is under way.
+func stepTo(g *multiraft.Group, want []ids.ReplicaID, v *isrView) (there bool, err error) {
+	have := g.Members()
+	var learn, vote, remove []ids.ReplicaID
+	for _, id := range want {
 		switch {
 		case slices.Contains(have.Voters, id):
 		case !slices.Contains(have.Learners, id):
@@ -63,11 +99,11 @@ func (n *Node) moveStep(ctx context.Context, h *hosted, p *metadata.Partition, v
 		case v.caughtUp(id):
 			vote = append(vote, id)
 		default:
-			return nil // it is being sent the log
+			return false, nil // it is being sent the log
 		}
 	}
 	if len(learn) > 0 {
-		return h.group.ChangeMembers(multiraft.Change{Learn: learn})
+		return false, g.ChangeMembers(multiraft.Change{Learn: learn})
 	}
 	for _, id := range slices.Concat(have.Voters, have.Learners) {
 		if !slices.Contains(want, id) {
@@ -75,20 +111,24 @@ func (n *Node) moveStep(ctx context.Context, h *hosted, p *metadata.Partition, v
 		}
 	}
 	if len(vote) == 0 && len(remove) == 0 {
-		if err := n.barrier(ctx, h); err != nil {
-			return err
-		}
-		_, err := n.change(ctx, &metadata.Reassigned{Move: p.Move, PartitionNodes: metadata.PartitionNodes{Topic: h.topic, Partition: h.part, Nodes: p.Target}})
-		return err
+		return true, nil
 	}
-	if slices.Contains(remove, h.group.Replica()) {
+	if slices.Contains(remove, g.Replica()) {
 		for _, id := range want { // a leader that leaves hands over first, where somebody can take over
 			if slices.Contains(have.Voters, id) && v.caughtUp(id) {
-				return h.group.Transfer(id)
+				return false, g.Transfer(id)
 			}
 		}
 	}
-	return h.group.ChangeMembers(multiraft.Change{Vote: vote, Remove: remove})
+	return false, g.ChangeMembers(multiraft.Change{Vote: vote, Remove: remove})
+}
+
+// metaBarrier is barrier for the metadata group: creating the cluster again
+// changes nothing.
+func (n *Node) metaBarrier(ctx context.Context) error {
+	c := n.meta.Image().Cluster
+	_, err := n.change(ctx, &metadata.ClusterCreated{ClusterID: c.ID, Format: c.Format, Replicas: c.Replicas})
+	return err
 }
 
 // barrier returns when an entry that changes nothing is committed. With it a

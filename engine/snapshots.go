@@ -88,19 +88,25 @@ func (s metaSnapshots) Take() (replica.Snapshot, error) {
 func (s metaSnapshots) Install(snap replica.Snapshot) error { return s.n.writeImage(snap) }
 
 // imageFile is what the metadata directory holds: a snapshot with the term of
-// its last entry, which the log may have lost.
+// its last entry, which the log may have lost, and the membership of its group if
+// that ever changed.
 type imageFile struct {
-	Term  ids.Term        `json:"term"`
-	Image json.RawMessage `json:"image"`
+	Term    ids.Term         `json:"term"`
+	Members *replica.Members `json:"members,omitempty"`
+	Image   json.RawMessage  `json:"image"`
 }
 
 // writeImage makes a snapshot of the metadata durable.
 func (n *Node) writeImage(s replica.Snapshot) error {
-	b, err := json.Marshal(imageFile{Term: s.Term, Image: s.State})
+	f := imageFile{Term: s.Term, Image: s.State}
+	if s.Members.At != 0 {
+		f.Members = &s.Members
+	}
+	b, err := json.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("write the metadata snapshot: %w", err)
 	}
-	return writeFile(n.cfg.FS, path.Join(n.cfg.DataDir, imageDir), imageName, b)
+	return writeFile(n.cfg.FS, path.Join(n.home, imageDir), imageName, b)
 }
 
 // realign makes a group's log go on behind what a snapshot left beside it: the

@@ -17,22 +17,29 @@ import (
 type formatFlags struct {
 	data, cluster string
 	node          int32
+	rejoin        bool
 }
 
 // newFormatCommand is `dyno format`.
 func newFormatCommand() *cobra.Command {
 	var fl formatFlags
 	cmd := &cobra.Command{
-		Use:     "format --data DIR --cluster-id ID --node-id N",
-		Short:   "Make a directory the data directory of one node of one cluster",
-		Long:    "Make a directory the data directory of one node of one cluster. It refuses a directory that is formatted already.",
-		Example: "  dyno format --data ./data --cluster-id lab --node-id 1",
+		Use:   "format --data DIR --cluster-id ID --node-id N",
+		Short: "Make a directory the data directory of one node of one cluster",
+		Long: `Make a directory the data directory of one node of one cluster. It refuses a directory that is formatted already.
+With --rejoin it is for a node that the cluster knows and that has lost its directory: when the node starts, the others take it
+back with an empty log, give it other replicas, and send it what they hold. They refuse while they are no majority without it.`,
+		Example: "  dyno format --data ./data --cluster-id lab --node-id 1\n  dyno format --rejoin --data ./data --cluster-id lab --node-id 3",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := fl.check(); err != nil {
 				return err
 			}
-			if err := engine.Format(vfs.OS(), fl.data, fl.cluster, ids.NodeID(fl.node)); err != nil {
+			format := engine.Format
+			if fl.rejoin {
+				format = engine.FormatRejoin
+			}
+			if err := format(vfs.OS(), fl.data, fl.cluster, ids.NodeID(fl.node)); err != nil {
 				return nodeError(err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "formatted %s for node %d of cluster %s\n", fl.data, fl.node, fl.cluster)
@@ -43,6 +50,7 @@ func newFormatCommand() *cobra.Command {
 	f.StringVar(&fl.data, "data", "", "directory to format; made where missing")
 	f.StringVar(&fl.cluster, "cluster-id", "", "the cluster's id, the same for all its nodes")
 	f.Int32Var(&fl.node, "node-id", 0, "the node's id, from 1, one of its own in the cluster")
+	f.BoolVar(&fl.rejoin, "rejoin", false, "the cluster knows the node, which has lost its directory")
 	return cmd
 }
 

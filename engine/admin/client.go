@@ -64,6 +64,12 @@ func (c *Client) Hello(ctx context.Context, to ids.NodeID, h Hello) (Welcome, er
 	return ask[Welcome](ctx, c, to, "Hello", h)
 }
 
+// Rejoin asks a node to have the cluster take back the one that asks; it returns
+// when a majority has, or may return earlier with the outcome open.
+func (c *Client) Rejoin(ctx context.Context, to ids.NodeID, r Rejoin) (Rejoined, error) {
+	return ask[Rejoined](ctx, c, to, "Rejoin", r)
+}
+
 // Change forwards a record to the node that is believed to lead the metadata.
 func (c *Client) Change(ctx context.Context, to ids.NodeID, r Change) (Changed, error) {
 	return ask[Changed](ctx, c, to, "Change", r)

@@ -1,6 +1,6 @@
 // Package admin is the RPC between nodes that is not Raft: changes of the
-// metadata that are forwarded to its leader and the greeting of a node that
-// starts. It runs over gRPC on the port for peers.
+// metadata that are forwarded to its leader, the greeting of a node that starts
+// and the return of one that has lost its log. It runs over gRPC on the port for peers.
 //
 // It carries requests and knows nothing of what they mean: Node, which the
 // assembly implements, answers them. Bodies are JSON, because they are rare and
@@ -40,6 +40,29 @@ const (
 	Met    State = "met"    // it has
 	Unsure State = "unsure" // no majority could be asked
 )
+
+// Rejoin asks for a place in the cluster for a node that has lost its log.
+type Rejoin struct {
+	Cluster   string     `json:"cluster"`
+	Node      ids.NodeID `json:"node"`
+	Directory string     `json:"directory"`     // the one it goes on with
+	Old       string     `json:"old,omitempty"` // the one it had, if it knows
+}
+
+// Rejoined gives the node its place: the members of the metadata group as they
+// are to be, the node's new replica among them, and those it began with. Index is
+// the entry of the metadata that made it so.
+type Rejoined struct {
+	Index   ids.LogIndex `json:"index"`
+	Members []Member     `json:"members"`
+	Initial []Member     `json:"initial"`
+}
+
+// Member is a replica on a node.
+type Member struct {
+	Node    ids.NodeID    `json:"node"`
+	Replica ids.ReplicaID `json:"replica"`
+}
 
 // Change asks the leader of the metadata group to append a record.
 type Change struct {

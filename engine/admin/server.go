@@ -15,6 +15,7 @@ import (
 // ends with the caller's patience. An error that is no *Error is told as Failed.
 type Node interface {
 	Hello(ctx context.Context, h Hello) (Welcome, error)
+	Rejoin(ctx context.Context, r Rejoin) (Rejoined, error)
 	Change(ctx context.Context, c Change) (Changed, error)
 	Elect(ctx context.Context, e Elect) error
 }
@@ -34,6 +35,7 @@ func Register(s *grpc.Server, n Node) {
 		HandlerType: (*Node)(nil),
 		Methods: []grpc.MethodDesc{
 			method("Hello", Node.Hello),
+			method("Rejoin", Node.Rejoin),
 			method("Change", Node.Change),
 			method("Elect", func(n Node, ctx context.Context, e Elect) (struct{}, error) { return struct{}{}, n.Elect(ctx, e) }),
 		},

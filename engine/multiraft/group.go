@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"dyno/engine/events"
@@ -34,6 +35,7 @@ type Group struct {
 	conf            atomic.Pointer[replica.Members]
 
 	members atomic.Pointer[[]Member] // where members live; replaced by SetMembers
+	guests  atomic.Pointer[[]Member] // see guest
 
 	opened  chan struct{} // closed when Open is through; then openErr is set
 	openErr error
@@ -261,12 +263,44 @@ func (g *Group) tellRole(was, now replica.Role) {
 // NodeOf is where a member lives; 0 if it is none.
 func (g *Group) NodeOf(r ids.ReplicaID) ids.NodeID { return g.nodeOf(uint64(r)) }
 
-// nodeOf is where a member lives; 0 if it is none. Groups are small.
+// nodeOf is where a member lives, or a replica that wrote from there; 0 if it is
+// none. Groups are small.
 func (g *Group) nodeOf(member uint64) ids.NodeID {
-	for _, m := range *g.members.Load() {
-		if m.Replica == ids.ReplicaID(member) {
-			return m.Node
+	if node := placeOf(*g.members.Load(), ids.ReplicaID(member)); node != 0 {
+		return node
+	}
+	if list := g.guests.Load(); list != nil {
+		return placeOf(*list, ids.ReplicaID(member))
+	}
+	return 0
+}
+
+func placeOf(list []Member, r ids.ReplicaID) ids.NodeID {
+	for i := range list {
+		if list[i].Replica == r {
+			return list[i].Node
 		}
 	}
 	return 0
+}
+
+// guestsMax bounds the replicas that a group remembers beside its members.
+const guestsMax = 8
+
+// guest remembers where a message came from whose sender this node has not been
+// told of: a node that was away learns of new members of the metadata group from
+// that group alone, so its answer has to find the way to a leader that it does
+// not know yet. Any goroutine may call.
+func (g *Group) guest(r ids.ReplicaID, node ids.NodeID) {
+	for r != 0 && g.nodeOf(uint64(r)) == 0 {
+		old := g.guests.Load()
+		var list []Member
+		if old != nil {
+			list = slices.Clone((*old)[max(0, len(*old)-guestsMax+1):])
+		}
+		list = append(list, Member{Replica: r, Node: node})
+		if g.guests.CompareAndSwap(old, &list) {
+			return
+		}
+	}
 }

@@ -370,6 +370,7 @@ func (h handler) Receive(from ids.NodeID, batch []transport.Envelope) {
 			h.m.strays.Add(1)
 			continue
 		}
+		g.guest(ids.ReplicaID(e.Message.From), from)
 		g.w.box.message(g, &e.Message)
 	}
 }
