@@ -27,6 +27,13 @@ func (f fake) Elect(_ context.Context, e Elect) error {
 	return &Error{Kind: Unknown, Text: "no topic " + e.Topic}
 }
 
+func (f fake) Rejoin(_ context.Context, r Rejoin) (Rejoined, error) {
+	if r.Old == "" {
+		return Rejoined{}, &Error{Kind: Refused, Code: 14, Text: "not fenced"}
+	}
+	return Rejoined{Index: 9, Members: []Member{{Node: r.Node, Replica: 4}}, Initial: []Member{{Node: r.Node, Replica: 3}}}, nil
+}
+
 func (f fake) Hello(_ context.Context, h Hello) (Welcome, error)     { return f.hello(h) }
 func (f fake) Change(ctx context.Context, c Change) (Changed, error) { return f.change(ctx, c) }
 
@@ -89,6 +96,12 @@ func TestCalls(t *testing.T) {
 		t.Error(err)
 	}
 	if err := c.Elect(ctx, 7, Elect{Topic: "u"}); !errors.As(err, &told) || told.Kind != Unknown {
+		t.Errorf("%v", err)
+	}
+	if r, err := c.Rejoin(ctx, 7, Rejoin{Node: 3, Old: "d"}); err != nil || r.Index != 9 || r.Members[0] != (Member{3, 4}) || r.Initial[0] != (Member{3, 3}) {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if _, err := c.Rejoin(ctx, 7, Rejoin{Node: 3}); !errors.As(err, &told) || told.Kind != Refused || told.Code != 14 {
 		t.Errorf("%v", err)
 	}
 	if _, err := c.Hello(ctx, 8, Hello{}); !errors.Is(err, ErrUnreachable) {
