@@ -44,6 +44,9 @@ func (n *Node) change(ctx context.Context, r metadata.Record) (metadata.Result, 
 		if err == nil || !n.changeAgain(err) {
 			return res, mapMeta(err)
 		}
+		if gone := n.replaced(n.meta.Image()); gone != nil { // it may have found out by leading
+			return res, gone
+		}
 		select {
 		case <-time.After(wait):
 		case <-n.closing:
@@ -187,10 +190,8 @@ func (e *toldError) Unwrap() error { return e.is }
 // controller is the node that leads the metadata group, 0 if unknown.
 func (n *Node) controller() ids.NodeID {
 	leader := n.metaGroup.Status().Leader
-	for _, m := range n.metaMembers() {
-		if m.ID == leader {
-			return m.Node
-		}
+	if leader == n.metaGroup.Replica() {
+		return n.identity.NodeID
 	}
-	return 0
+	return n.metaGroup.NodeOf(leader)
 }
