@@ -21,7 +21,7 @@ import (
 )
 
 // adminServer serves what an operator and the lab look at: /metrics, /healthz,
-// /readyz, /status, /cluster, /debug/pprof/, /debug/fgprof, /debug/flight. Only
+// /readyz, /status, /cluster, /checksum, /debug/pprof/, /debug/fgprof, /debug/flight. Only
 // POST /cluster/… changes anything.
 type adminServer struct {
 	node     *Node
@@ -89,6 +89,7 @@ func (a *adminServer) mux() *http.ServeMux {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.node.Ready()) })
 	mux.HandleFunc("GET /status", a.status)
 	mux.HandleFunc("GET /cluster", a.cluster)
+	mux.HandleFunc("GET /checksum", a.checksum)
 	mux.HandleFunc("POST /cluster/move", a.operate(a.move))
 	mux.HandleFunc("POST /cluster/transfer", a.operate(a.transfer))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

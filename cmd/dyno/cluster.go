@@ -16,18 +16,19 @@ import (
 func newClusterCommand() *cobra.Command {
 	var admin string
 	cmd := &cobra.Command{
-		Use:   "cluster status|move|transfer --admin ADDR",
+		Use:   "cluster status|verify|move|transfer --admin ADDR",
 		Short: "Look at a running cluster, and move its replicas",
 		Long: `Look at a running cluster, and move its replicas, through the admin address of any of its nodes.
-Exit codes: 0 done, 64 usage, 69 could not ask, or was refused.`,
+Exit codes: 0 done, 1 replicas differ, 64 usage, 69 could not ask, or was refused.`,
 		Example: "  dyno cluster status --admin 127.0.0.1:9292\n" +
+			"  dyno cluster verify --topic t\n" +
 			"  dyno cluster move --topic t --partition 0 --nodes 2,3,4\n" +
 			"  dyno cluster move --topic t --partition 0 --cancel\n" +
 			"  dyno cluster transfer --topic t --partition 0",
 		Args: noArgs,
 	}
 	cmd.PersistentFlags().StringVar(&admin, "admin", "127.0.0.1:9292", "admin address of a node, host:port")
-	cmd.AddCommand(newClusterStatus(&admin), newClusterMove(&admin), newClusterTransfer(&admin))
+	cmd.AddCommand(newClusterStatus(&admin), newClusterVerify(&admin), newClusterMove(&admin), newClusterTransfer(&admin))
 	return cmd
 }
 
