@@ -39,8 +39,9 @@ test: ## run every test that ends soon: under 5 minutes on 2 cores, with an empt
 	$(GO) test -p $(PROCS) -timeout 4m ./...
 
 .PHONY: test-long
-test-long: ## run every test with its long settings (DYNO_LONG=1)
+test-long: ## run every test with its long settings, and the engine's on logs of 1 MiB
 	DYNO_LONG=1 $(GO) test -p $(PROCS) -count 1 -timeout 60m ./...
+	DYNO_SMALL_LOG=1 $(GO) test -count 1 -timeout 20m ./engine
 
 .PHONY: race
 race: ## run the tests of the concurrent packages under the race detector

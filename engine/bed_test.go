@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ func newBed(t *testing.T, set ...func(*Config)) *bed {
 	b := &bed{t: t, mem: vfs.NewMem(1)}
 	b.cfg = Config{
 		DataDir: bedDir, KafkaAddr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0", FS: b.mem,
-		WAL: WALConfig{SegmentBytes: 2 << 20, BudgetBytes: 1 << 30},
+		WAL: bedLog(),
 		Log: slog.New(slog.DiscardHandler),
 	}
 	for _, f := range set {
@@ -48,6 +49,17 @@ func newBed(t *testing.T, set ...func(*Config)) *bed {
 	b.open()
 	t.Cleanup(func() { b.close() })
 	return b
+}
+
+// bedLog is the log of every node under test that does not ask for another one.
+// With DYNO_SMALL_LOG=1 it is so small that moves to files, deletions and
+// snapshots happen all the time: the whole suite runs once more like that in
+// make test-long.
+func bedLog() WALConfig {
+	if os.Getenv("DYNO_SMALL_LOG") == "1" {
+		return WALConfig{SegmentBytes: 64 << 10, BudgetBytes: 1 << 20, SpareSegments: 1, MoveEvery: time.Millisecond, TailBytes: 64 << 10}
+	}
+	return WALConfig{SegmentBytes: 2 << 20, BudgetBytes: 1 << 30}
 }
 
 // smallLog makes the log move its segments to partition files all the time.

@@ -90,7 +90,7 @@ func firstBatchCodec(b *bed, topic string, id kadm.TopicID) int16 {
 }
 
 func TestClientBigRecords(t *testing.T) {
-	b := newBed(t, func(c *Config) { c.WAL.SegmentBytes = 8 << 20 })
+	b := newBed(t, func(c *Config) { c.WAL.SegmentBytes, c.WAL.BudgetBytes = 8<<20, 1<<30 })
 	b.topic("big", 1, "max.message.bytes", "4194304")
 	var sent []*kgo.Record
 	for range 6 {

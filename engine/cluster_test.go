@@ -45,7 +45,7 @@ func newClusterBed(t *testing.T, n int, set ...func(*Config)) *clusterBed {
 		mem := vfs.NewMem(uint64(i + 1))
 		cfg := Config{
 			DataDir: bedDir, KafkaAddr: freeAddr(t), AdminAddr: "127.0.0.1:0", RaftAddr: peers[i].Raft, FS: mem, Peers: peers,
-			WAL: WALConfig{SegmentBytes: 2 << 20, BudgetBytes: 1 << 30},
+			WAL: bedLog(),
 			Log: slog.New(slog.DiscardHandler),
 		}
 		for _, f := range set {

@@ -116,7 +116,7 @@ func TestMoveFailsHalfWay(t *testing.T) {
 			return vfs.Fault{Err: syscall.EIO}
 		}
 		return vfs.Fault{}
-	}, nil))
+	}, nil), func(c *Config) { c.WAL = WALConfig{SegmentBytes: 2 << 20, BudgetBytes: 1 << 30} }) // no mover but the test's
 	b.topic("t", 1, "retention.ms", "-1")
 	want := b.fill("t", 0, 3000)
 	h := b.partition("t", 0)

@@ -256,7 +256,7 @@ func TestRestartHalfDeleted(t *testing.T) {
 }
 
 func TestRestartHundredsOfTopics(t *testing.T) {
-	b := newBed(t, func(c *Config) { c.WAL.SegmentBytes = 4 << 20 })
+	b := newBed(t, func(c *Config) { c.WAL.SegmentBytes, c.WAL.BudgetBytes = 4<<20, 1<<30 })
 	const topics = 300
 	var names []string
 	for i := range topics {
