@@ -25,6 +25,7 @@ import (
 // One goroutine looks every isrEvery, and soon after this node came to lead.
 type isr struct {
 	node *Node
+	rest rest          // owner: run
 	wake chan struct{} // capacity 1; sent to by led; never closed
 
 	ctx    context.Context // of the goroutine's rounds
@@ -44,7 +45,7 @@ const (
 )
 
 func newISR(n *Node) *isr {
-	i := &isr{node: n, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	i := &isr{node: n, rest: newRest(), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	i.ctx, i.cancel = context.WithCancel(context.Background())
 	return i
 }
@@ -73,6 +74,7 @@ func (i *isr) run() {
 	for {
 		select {
 		case <-timer.C:
+			i.rest.look(i.node.raft.Stats().Appends)
 			if i.look(i.ctx) {
 				timer.Reset(isrMoving)
 			} else {
