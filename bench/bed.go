@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"net/http"
+	"path/filepath"
 	"time"
 
 	"dyno/bench/record"
@@ -31,7 +32,7 @@ type bed struct {
 func (x *experiment) measureBed(ctx context.Context, c *Cell, t turn, dir string) (record.Repetition, error) {
 	rep := record.Repetition{Number: t.number, Seed: t.seed, Status: record.OK, Values: map[string]float64{}}
 	b := &bed{lab: x.lab, http: x.http, dyno: x.dyno, peers: x.peers, dir: dir, seed: t.seed,
-		rep: &rep, name: c.Arm}
+		rep: &rep, name: t.name(c)}
 	begun := time.Now()
 	if err := c.Measure(ctx, b); err != nil {
 		return rep, blameDisk(dir, err)
@@ -39,4 +40,19 @@ func (x *experiment) measureBed(ctx context.Context, c *Cell, t turn, dir string
 	rep.Seconds = time.Since(begun).Seconds()
 	x.phase = b.phase
 	return rep, x.lab.work.settle(dir)
+}
+
+// load starts a cluster of dyno, loads it as spec says with this repetition's
+// seed, and judges the outcome. up are arguments of `dyno up` beside those that
+// every cluster gets.
+func (b *bed) load(ctx context.Context, nodes int, spec loadSpec, up ...string) error {
+	spec.Seed = b.seed
+	t := &trial{lab: b.lab, http: b.http, dyno: b.dyno, name: b.name, nodes: nodes, up: up,
+		dir: filepath.Join(b.dir, "cluster"), spec: spec}
+	m, err := t.run(ctx)
+	if err != nil {
+		return err
+	}
+	b.phase = m.watch.phase()
+	return t.judge(b.rep, m)
 }

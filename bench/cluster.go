@@ -45,15 +45,17 @@ const (
 	raftOffset = 100 // design: Raft on +100, admin on +200
 )
 
-// startCluster runs `dyno up` with that many nodes on dir and waits until all of
-// them serve. Error: ErrStart with the child's last words.
-func startCluster(ctx context.Context, dyno []string, nodes int, dir string) (*cluster, error) {
+// startCluster runs `dyno up` with that many nodes on dir, and more arguments
+// where given, and waits until all of them serve. Error: ErrStart with the
+// child's last words.
+func startCluster(ctx context.Context, dyno []string, nodes int, dir string, more ...string) (*cluster, error) {
 	port, err := freePorts(nodes)
 	if err != nil {
 		return nil, err
 	}
 	args := append(dyno[1:len(dyno):len(dyno)], "up", "--nodes", strconv.Itoa(nodes),
 		"--data", dir, "--kafka-port", strconv.Itoa(port), "--json")
+	args = append(args, more...)
 	out, childOut, err := os.Pipe()
 	if err != nil {
 		return nil, fmt.Errorf("%w the broker: %v", ErrStart, err)

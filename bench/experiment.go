@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -13,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"dyno/bench/cell"
 	"dyno/bench/record"
 )
 
@@ -26,7 +26,8 @@ type Experiment struct {
 	Units       []record.Unit
 	Cells       []Cell
 	Targets     []Goal
-	DiskNeed    int64 // most bytes on the disk at a time
+	Columns     []column // of the printed table
+	DiskNeed    int64    // most bytes on the disk at a time
 	Config      map[string]any
 }
 
@@ -43,8 +44,8 @@ type Cell struct {
 	Jobs              func(dir string, seed uint64) []Task
 	// Measure, where set, does the work of one repetition instead of Jobs.
 	Measure func(ctx context.Context, b *bed) error
-	// NeedsPeers says that a Measure runs dyno-peers.
-	NeedsPeers bool
+	// NeedsDyno and NeedsPeers say which program a Measure starts.
+	NeedsDyno, NeedsPeers bool
 }
 
 // paramBlock is the parameter that names an arm's block.
@@ -67,25 +68,57 @@ type Goal struct {
 
 // ExperimentConfig chooses how an experiment runs.
 type ExperimentConfig struct {
-	Quick bool     // tiny sizes and few repetitions: to see that it runs, not what it says
-	Only  []string // families of arms; empty means all
-	Peers string   // path of dyno-peers; needed where an arm is a peer's
-	Dyno  []string // program and leading arguments of dyno; needed where an arm is a cluster
-	Seed  uint64   // of the order and of the payloads: 1
+	Quick       bool     // tiny sizes and few repetitions: to see that it runs, not what it says
+	Only        []string // families of arms; empty means all
+	Repetitions int      // of the cells that carry a target: the experiment's own number
+	Peers       string   // path of dyno-peers; needed where an arm is a peer's
+	Dyno        []string // program and leading arguments of dyno; needed where an arm is a cluster
+	Seed        uint64   // of the order and of the payloads: 1
+}
+
+// repetitionsMax is how often a cell may be asked to run.
+const repetitionsMax = 100
+
+// headline is how often a cell runs that carries a target: as often as was asked
+// for, else usual; a quick run does it twice.
+func (c *ExperimentConfig) headline(usual int) int {
+	switch {
+	case c.Repetitions > 0:
+		return c.Repetitions
+	case c.Quick:
+		return 2
+	}
+	return usual
+}
+
+// plainReps is how often other cells run; a quick run does them once.
+const plainReps = 3
+
+func (c *ExperimentConfig) plain() int {
+	if c.Quick {
+		return 1
+	}
+	return plainReps
+}
+
+// known is an experiment that can be asked for.
+type known struct {
+	purpose string // one line, for people
+	build   func(ExperimentConfig) Experiment
 }
 
 // experiments by name.
-var experiments = map[string]func(ExperimentConfig) Experiment{"fsync": fsyncExperiment}
+var experiments = map[string]known{
+	"fsync": {"which disk discipline pays, and dyno's log against those of etcd and HashiCorp", fsyncExperiment},
+}
 
 // Experiments lists the names RunExperiment knows, sorted.
 func Experiments() []string {
-	var names []string
-	for name := range experiments {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(experiments))
 }
+
+// Purpose says in one line what an experiment that Experiments lists is for.
+func Purpose(name string) string { return experiments[name].purpose }
 
 // RunExperiment runs every cell of the named experiment, all arms interleaved,
 // and writes a result. It goes on where an interrupted run of the same
@@ -93,19 +126,28 @@ func Experiments() []string {
 // missed target is an answer, not an error. Errors: ErrUsage, ErrBusy,
 // ErrNoSpace, ErrStart, ErrViolation.
 func RunExperiment(ctx context.Context, name string, opt Options, cfg ExperimentConfig) (_ *record.Run, err error) {
-	build, ok := experiments[name]
+	known, ok := experiments[name]
 	if !ok {
-		return nil, fmt.Errorf("%w: no experiment %q; there is %s", ErrUsage, name, strings.Join(Experiments(), ", "))
+		return nil, fmt.Errorf("%w: no experiment %q; there are %s", ErrUsage, name, strings.Join(Experiments(), ", "))
+	}
+	if cfg.Repetitions < 0 || cfg.Repetitions > repetitionsMax {
+		return nil, fmt.Errorf("%w: %d repetitions: want 1 to %d", ErrUsage, cfg.Repetitions, repetitionsMax)
 	}
 	if cfg.Seed == 0 {
 		cfg.Seed = 1
 	}
-	e := build(cfg)
+	e := known.build(cfg)
 	if err := e.restrict(cfg.Only); err != nil {
 		return nil, err
 	}
 	if err := e.findPeers(ctx, cfg.Peers); err != nil {
 		return nil, err
+	}
+	if e.needsDyno() {
+		if err := checkDyno(cfg.Dyno); err != nil {
+			return nil, err
+		}
+		opt.source = record.SourceOf(cfg.Dyno[0]) // the brokers are measured, not this program
 	}
 	if cfg.Quick { // nothing is concluded from it, so nobody waits for quiet
 		opt.Record, opt.quiet = false, quietRule{Share: 1, Window: time.Millisecond, WaitMax: time.Millisecond}
@@ -164,6 +206,11 @@ func (e *Experiment) needsPeers() bool {
 	})
 }
 
+// needsDyno says whether any cell starts a dyno.
+func (e *Experiment) needsDyno() bool {
+	return slices.ContainsFunc(e.Cells, func(c Cell) bool { return c.NeedsDyno })
+}
+
 // findPeers asks dyno-peers which versions it was built with, and writes them
 // into the configuration of the result.
 func (e *Experiment) findPeers(ctx context.Context, path string) error {
@@ -194,6 +241,8 @@ type turn struct {
 	number int
 	seed   uint64
 }
+
+func (t turn) name(c *Cell) string { return fmt.Sprintf("%s, repetition %d", c.Arm, t.number) }
 
 // order lays out all repetitions: repetition by repetition, blocks shuffled by
 // the seed, and the arms of a block, which are compared, shuffled next to each
@@ -247,7 +296,7 @@ func (x *experiment) all(ctx context.Context, order []turn) error {
 			x.lab.progress.skip()
 			continue
 		}
-		name := fmt.Sprintf("%s, repetition %d", c.Arm, t.number)
+		name := t.name(c)
 		begun := time.Now()
 		if err := x.lab.between(ctx, name); err != nil {
 			return x.interrupted(err, len(order))
@@ -255,7 +304,6 @@ func (x *experiment) all(ctx context.Context, order []turn) error {
 		if err := requireFree(x.lab.work.path, x.DiskNeed); err != nil {
 			return err
 		}
-		x.lab.progress.say(name, "measure", "")
 		rep, err := x.measure(ctx, c, t)
 		if err != nil {
 			return x.interrupted(fmt.Errorf("%s: %w", name, err), len(order))
@@ -276,119 +324,12 @@ func (x *experiment) interrupted(err error, of int) error {
 
 // measure runs one repetition of a cell in fresh processes and a fresh directory.
 func (x *experiment) measure(ctx context.Context, c *Cell, t turn) (record.Repetition, error) {
-	rep := record.Repetition{Number: t.number, Seed: t.seed, Status: record.OK}
 	dir, err := x.lab.work.fresh()
 	if err != nil {
-		return rep, err
+		return record.Repetition{}, err
 	}
 	if c.Measure != nil {
 		return x.measureBed(ctx, c, t, dir)
 	}
-	jobs, err := x.jobs(c, dir, t.seed)
-	if err != nil {
-		return rep, err
-	}
-	var device uint64
-	hasDisk := false
-	raw, err := runJobs(ctx, jobs, func() { device, hasDisk = record.DiskWritten(dir) })
-	if errors.Is(err, ErrViolation) {
-		rep.Status, rep.Problem = record.Failed, err.Error()
-		return rep, x.lab.work.settle(dir)
-	}
-	if err != nil {
-		return rep, err
-	}
-	if err := syncFS(x.lab.work.path); err != nil {
-		return rep, err
-	}
-	written := int64(-1)
-	if now, ok := record.DiskWritten(dir); ok && hasDisk {
-		written = int64(now - device)
-	}
-	if rep.Values, rep.Seconds, err = cellValues(raw, written); err != nil {
-		return rep, err
-	}
-	x.phase = cellPhase(raw)
-	c.check(&rep)
-	return rep, x.lab.work.settle(dir)
-}
-
-// check makes a repetition invalid that did not do the work of its arm.
-func (c *Cell) check(rep *record.Repetition) {
-	if got := rep.Values["records_per_sync"]; c.RecordsPerSyncMax > 0 && got > c.RecordsPerSyncMax {
-		rep.Status = record.Invalid
-		rep.Problem = fmt.Sprintf("%.2f records per sync, at most %.2f are the same work as the raw loop's", got, c.RecordsPerSyncMax)
-	}
-}
-
-// jobs gives each task of a cell a directory and a process.
-func (x *experiment) jobs(c *Cell, dir string, seed uint64) ([]job, error) {
-	var jobs []job
-	for i, task := range c.Jobs(dir, seed) {
-		argv, name := x.lab.child, "the measuring process"
-		if task.Peers {
-			argv, name = []string{x.peers, "child"}, "dyno-peers"
-		}
-		if len(jobs) > 0 {
-			name = fmt.Sprintf("%s %d", name, i+1)
-		}
-		jobs = append(jobs, job{name: name, argv: argv, work: task.Work, spec: task.Spec})
-	}
-	return jobs, nil
-}
-
-// cellPhase names the states of space a cell's processes met, each once.
-func cellPhase(raw []json.RawMessage) string {
-	var seen []string
-	for _, r := range raw {
-		var res cell.Result // cellValues has read it before
-		if json.Unmarshal(r, &res) == nil && res.Phase != "" && !slices.Contains(seen, res.Phase) {
-			seen = append(seen, res.Phase)
-		}
-	}
-	return strings.Join(seen, ",")
-}
-
-// cellUnits declares what cellValues gives.
-var cellUnits = []record.Unit{
-	{Name: "throughput", Unit: "MB/s", Better: "higher"},
-	{Name: "appends", Unit: "1/s", Better: "higher"},
-	{Name: "wait_p50", Unit: "ns", Better: "lower"},
-	{Name: "wait_p99", Unit: "ns", Better: "lower"},
-	{Name: "syncs", Unit: "1/s"},
-	{Name: "records_per_sync", Unit: "records"},
-	{Name: "disk_bytes", Unit: "B/payload-B", Better: "lower"},
-	{Name: "cpu", Unit: "cpu-s/GB", Better: "lower"},
-}
-
-// cellValues joins the results of a cell's processes, which worked at the same
-// time: amounts add up, the time is that of the last to end, the median wait is
-// the mean of theirs and the p99 the worst. written is what the device wrote
-// meanwhile, negative if it does not tell.
-func cellValues(raw []json.RawMessage, written int64) (map[string]float64, float64, error) {
-	var ops, bytes, syncs, cpu, seconds, p50, p99 float64
-	for _, r := range raw {
-		var res cell.Result
-		if err := json.Unmarshal(r, &res); err != nil {
-			return nil, 0, fmt.Errorf("result of a cell: %w", err)
-		}
-		if res.Verified != res.Ops || res.Ops == 0 || res.Seconds <= 0 {
-			return nil, 0, fmt.Errorf("result of a cell: %d of %d records verified in %v s", res.Verified, res.Ops, res.Seconds)
-		}
-		ops, bytes = ops+float64(res.Ops), bytes+float64(res.Bytes)
-		syncs, cpu = syncs+float64(res.Syncs), cpu+res.CPUSeconds
-		seconds = max(seconds, res.Seconds)
-		p50, p99 = p50+res.P50Ns/float64(len(raw)), max(p99, res.P99Ns)
-	}
-	values := map[string]float64{
-		"throughput": bytes / 1e6 / seconds, "appends": ops / seconds, "wait_p50": p50, "wait_p99": p99,
-		"syncs": syncs / seconds, "cpu": cpu / (bytes / 1e9),
-	}
-	if syncs > 0 {
-		values["records_per_sync"] = ops / syncs
-	}
-	if written >= 0 {
-		values["disk_bytes"] = float64(written) / bytes
-	}
-	return values, seconds, nil
+	return x.measureJobs(ctx, c, t, dir)
 }

@@ -18,9 +18,9 @@ import (
 func tinyExperiment(cfg ExperimentConfig) Experiment {
 	p := &fsyncPlan{cfg: cfg, e: Experiment{Name: "tiny", Question: "q", Expectation: "e", Units: cellUnits, Config: map[string]any{"seed": cfg.Seed}}}
 	p.cfg.Quick = true
-	p.raw("a/written", "a", cell.Zero, 4096, 1, headlineReps)
-	p.raw("a/grow", "a", cell.Grow, 4096, 1, headlineReps)
-	p.raw("b/three", "b", cell.Recycled, 4096, 3, plainReps)
+	p.raw("a/written", "a", cell.Zero, 4096, 1, p.cfg.headline(fsyncReps))
+	p.raw("a/grow", "a", cell.Grow, 4096, 1, p.cfg.headline(fsyncReps))
+	p.raw("b/three", "b", cell.Recycled, 4096, 3, p.cfg.plain())
 	p.goal("written against grow", "a/written", "a/grow", 1e-6)
 	p.goal("written against grow, absurdly", "a/written", "a/grow", 1e6)
 	for i := range p.e.Cells {
@@ -41,7 +41,7 @@ func tinyExperiment(cfg ExperimentConfig) Experiment {
 
 func withTiny(t *testing.T) {
 	t.Helper()
-	experiments["tiny"] = tinyExperiment
+	experiments["tiny"] = known{"to test with", tinyExperiment}
 	t.Cleanup(func() { delete(experiments, "tiny") })
 }
 
@@ -217,7 +217,7 @@ func TestOrderInterleavesComparedArms(t *testing.T) {
 	}
 	for _, g := range e.Targets {
 		a, b := armAt(t, e, g.Arm), armAt(t, e, g.Against)
-		if e.Cells[a].Block != e.Cells[b].Block || e.Cells[a].Repetitions != headlineReps {
+		if e.Cells[a].Block != e.Cells[b].Block || e.Cells[a].Repetitions != fsyncReps {
 			t.Errorf("%s: its arms are not interleaved or have too few repetitions", g.Name)
 		}
 	}
@@ -307,7 +307,7 @@ func TestExperimentRefusesNonsense(t *testing.T) {
 		name, word string
 		cfg        ExperimentConfig
 	}{
-		{"nosuch", "there is fsync", ExperimentConfig{}},
+		{"nosuch", "there are fsync", ExperimentConfig{}},
 		{"fsync", "family", ExperimentConfig{Only: []string{"nosuch"}}},
 		{"fsync", "make build-peers", ExperimentConfig{Only: []string{"peers"}, Peers: missing}},
 	} {
@@ -322,5 +322,48 @@ func TestExperimentRefusesNonsense(t *testing.T) {
 	}
 	if _, err := RunExperiment(t.Context(), "fsync", opt, ExperimentConfig{Peers: broken}); !errors.Is(err, ErrStart) {
 		t.Errorf("peers that talk nonsense: %v", err)
+	}
+}
+
+// Repetitions are asked for where there are targets, and are part of what tells
+// one ledger from another.
+func TestRepetitionsOfHeadlineCells(t *testing.T) {
+	for _, c := range []struct {
+		cfg             ExperimentConfig
+		headline, plain int
+	}{
+		{ExperimentConfig{}, fsyncReps, plainReps}, {ExperimentConfig{Repetitions: 4}, 4, plainReps},
+		{ExperimentConfig{Quick: true}, 2, 1}, {ExperimentConfig{Quick: true, Repetitions: 1}, 1, 1},
+	} {
+		e := fsyncExperiment(c.cfg)
+		head, plain := e.Cells[armAt(t, e, "commit/wal-4KiB")], e.Cells[armAt(t, e, "space/grow-4KiB-1p")]
+		if head.Repetitions != c.headline || plain.Repetitions != c.plain || e.Config["repetitions_headline"] != c.headline {
+			t.Errorf("%+v: %d and %d times, configuration %v", c.cfg, head.Repetitions, plain.Repetitions, e.Config)
+		}
+	}
+	opt, _, _ := fakeLab(t, fakeGood)
+	for _, n := range []int{-1, repetitionsMax + 1} {
+		if _, err := RunExperiment(t.Context(), "fsync", opt, ExperimentConfig{Repetitions: n}); !errors.Is(err, ErrUsage) {
+			t.Errorf("%d repetitions: %v", n, err)
+		}
+	}
+}
+
+// A column that nothing was measured for is not printed, and a single loss is not
+// hidden behind a median.
+func TestColumnsOfAnExperiment(t *testing.T) {
+	run := &record.Run{Arms: []record.Arm{{Name: "a/b"}}}
+	for i, lost := range []float64{0, 1, 0} {
+		run.Arms[0].Repetitions = append(run.Arms[0].Repetitions, record.Repetition{
+			Number: i + 1, Status: record.OK, Values: map[string]float64{"lost": lost, "response_p99": 2e6}})
+	}
+	var b strings.Builder
+	if err := writeExperiment(&b, run, []column{{"lost", "gone", 1, "%.0f"}, {"response_p99", "tail", 1e-6, "%.1f"}, {"fsyncs", "syncs", 1, "%.0f"}}); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(b.String(), "\n")
+	at := slices.IndexFunc(lines, func(l string) bool { return strings.Contains(l, "gone") })
+	if at < 0 || strings.Join(strings.Fields(lines[at]), " ") != "arm n gone tail" || strings.Join(strings.Fields(lines[at+1]), " ") != "a/b 3 1 2.0" {
+		t.Errorf("%q", lines)
 	}
 }

@@ -16,10 +16,9 @@ const (
 		"A file per partition falls with the number of partitions, one log does not. dyno's group commit reaches 0.9x of the raw loop on " +
 		"written space, and is ahead of both peers also when they get the same drained batches."
 
-	headlineReps = 10 // of cells that carry a target
-	plainReps    = 3
-	kib          = 1 << 10
-	mib          = 1 << 20
+	fsyncReps = 10 // of cells that carry a target
+	kib       = 1 << 10
+	mib       = 1 << 20
 )
 
 // sizeName writes 4096 as 4KiB, for names of arms.
@@ -38,29 +37,17 @@ type fsyncPlan struct {
 
 func fsyncExperiment(cfg ExperimentConfig) Experiment {
 	p := &fsyncPlan{cfg: cfg, e: Experiment{
-		Name: "fsync", Question: fsyncQuestion, Expectation: fsyncExpectation, Units: cellUnits,
+		Name: "fsync", Question: fsyncQuestion, Expectation: fsyncExpectation, Units: cellUnits, Columns: cellColumns,
 		// Three processes of the largest cell, the old space and the new.
 		DiskNeed: 8 << 30,
 	}}
 	p.e.Config = map[string]any{"quick": cfg.Quick, "seed": cfg.Seed, "fsync": true,
-		"appenders": peerAppenders, "peer_record_bytes": kib, "repetitions_headline": p.reps(headlineReps), "repetitions": p.reps(plainReps)}
+		"appenders": peerAppenders, "peer_record_bytes": kib, "repetitions_headline": p.cfg.headline(fsyncReps), "repetitions": p.cfg.plain()}
 	p.space()
 	p.commit()
 	p.partitions()
 	p.peers()
 	return p.e
-}
-
-// reps is the number of repetitions; a quick run has two where there are
-// targets and one elsewhere.
-func (p *fsyncPlan) reps(n int) int {
-	switch {
-	case !p.cfg.Quick:
-		return n
-	case n == headlineReps:
-		return 2
-	}
-	return 1
 }
 
 // total is how many bytes a cell writes at one size: a quarter of a second or
@@ -87,7 +74,7 @@ func (p *fsyncPlan) total(size int) int64 {
 func (p *fsyncPlan) raw(arm, block, mode string, size, processes, reps int) {
 	total := p.total(size) / int64(processes)
 	p.e.Cells = append(p.e.Cells, Cell{
-		Arm: arm, Block: block, Repetitions: p.reps(reps),
+		Arm: arm, Block: block, Repetitions: reps,
 		Params: map[string]string{paramBlock: block, "space": mode, "write": sizeName(size), "processes": strconv.Itoa(processes)},
 		Jobs: func(dir string, seed uint64) []Task {
 			var tasks []Task
@@ -104,7 +91,7 @@ func (p *fsyncPlan) raw(arm, block, mode string, size, processes, reps int) {
 func (p *fsyncPlan) append(arm, block string, spec cell.AppendSpec, reps int) {
 	peers := spec.System == sysEtcd || spec.System == sysRaftWAL
 	p.e.Cells = append(p.e.Cells, Cell{
-		Arm: arm, Block: block, Repetitions: p.reps(reps),
+		Arm: arm, Block: block, Repetitions: reps,
 		Params: map[string]string{paramBlock: block, "system": spec.System, "mode": spec.Mode, "record": sizeName(spec.RecordBytes),
 			"appenders": strconv.Itoa(spec.Appenders), "streams": strconv.Itoa(spec.Streams),
 			"records": strconv.FormatInt(spec.Records, 10)},
@@ -121,7 +108,7 @@ func (p *fsyncPlan) space() {
 		for _, processes := range []int{1, 3} {
 			block := fmt.Sprintf("space-%s-%dp", sizeName(size), processes)
 			for _, mode := range []string{cell.Grow, cell.Fallocate, cell.Zero, cell.Recycled, cell.Direct} {
-				p.raw(fmt.Sprintf("space/%s-%s-%dp", mode, sizeName(size), processes), block, mode, size, processes, plainReps)
+				p.raw(fmt.Sprintf("space/%s-%s-%dp", mode, sizeName(size), processes), block, mode, size, processes, p.cfg.plain())
 			}
 		}
 	}
@@ -142,15 +129,15 @@ func (p *fsyncPlan) commit() {
 		name := sizeName(size)
 		block := "commit-" + name
 		wal, written, reserved := "commit/wal-"+name, "commit/raw-written-"+name, "commit/raw-fallocated-"+name
-		p.raw(written, block, cell.Zero, size, 1, headlineReps)
-		p.raw(reserved, block, cell.Fallocate, size, 1, headlineReps)
-		p.raw("commit/raw-direct-"+name, block, cell.DirectSync, size, 1, headlineReps)
+		p.raw(written, block, cell.Zero, size, 1, p.cfg.headline(fsyncReps))
+		p.raw(reserved, block, cell.Fallocate, size, 1, p.cfg.headline(fsyncReps))
+		p.raw("commit/raw-direct-"+name, block, cell.DirectSync, size, 1, p.cfg.headline(fsyncReps))
 		spec := cell.AppendSpec{System: sysDyno, Mode: cell.Usual, Streams: 1, RecordBytes: size, Records: p.total(size) / int64(size)}
 		spec.Appenders = 1
-		p.append(wal, block, spec, headlineReps)
+		p.append(wal, block, spec, p.cfg.headline(fsyncReps))
 		p.e.Cells[len(p.e.Cells)-1].RecordsPerSyncMax = recordsPerSyncMax
 		spec.Appenders = 2
-		p.append("commit/wal-2-"+name, block, spec, headlineReps)
+		p.append("commit/wal-2-"+name, block, spec, p.cfg.headline(fsyncReps))
 		p.goal("dyno's log against the raw loop on written space, "+name, wal, written, 0.9)
 		switch {
 		case size == 4*kib:
@@ -173,7 +160,7 @@ func (p *fsyncPlan) partitions() {
 	for _, n := range []int{1, 16, 128, 1024} {
 		for _, arm := range [][2]string{{"one-wal", sysDyno}, {"file-each", sysFiles}} {
 			p.append(fmt.Sprintf("partitions/%s-%d", arm[0], n), fmt.Sprintf("partitions-%d", n), cell.AppendSpec{
-				System: arm[1], Mode: cell.Usual, Appenders: peerAppenders, Streams: n, RecordBytes: kib, Records: records}, plainReps)
+				System: arm[1], Mode: cell.Usual, Appenders: peerAppenders, Streams: n, RecordBytes: kib, Records: records}, p.cfg.plain())
 		}
 	}
 }
@@ -191,7 +178,7 @@ func (p *fsyncPlan) peers() {
 				records = 2 * kib
 			}
 			p.append("peers/"+mode+"-"+system, "peers-"+mode, cell.AppendSpec{
-				System: system, Mode: mode, Appenders: peerAppenders, Streams: 1, RecordBytes: kib, Records: records}, headlineReps)
+				System: system, Mode: mode, Appenders: peerAppenders, Streams: 1, RecordBytes: kib, Records: records}, p.cfg.headline(fsyncReps))
 		}
 		for _, peer := range []string{sysEtcd, sysRaftWAL} {
 			p.goal(fmt.Sprintf("dyno's log as shipped against %s, 64 appenders of 1 KiB, %s", peer, mode),

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 )
 
@@ -43,39 +42,17 @@ func (s *suite) profile(ctx context.Context, id string) (err error) {
 	if err != nil {
 		return err
 	}
-	c, err := startCluster(ctx, s.cfg.Dyno, s.cfg.Nodes, dir)
-	if err != nil {
-		return err
-	}
-	err = c.whileUp(ctx, func(ctx context.Context) error { return s.profileLoad(ctx, c, dir, into) })
-	if stopErr := c.stop(); err == nil {
-		err = stopErr
-	}
-	if err != nil {
+	t := s.trial(step{arm: "profile", number: 1, seed: s.cfg.Seed}, dir, 0, "")
+	t.spec.Window = profileWindow
+	t.beside = func(ctx context.Context, c *cluster) error { return s.fetchProfiles(ctx, c.Nodes[0].Admin, into) }
+	if _, err := t.run(ctx); err != nil {
 		return err
 	}
 	fmt.Fprintf(s.lab.opt.Out, "profiles: %s (of a separate run; look with `go tool pprof` and `go tool trace`)\n", into)
 	return s.lab.work.settle(dir)
 }
 
-// profileLoad fetches the profiles of the first node while the load is in its
-// timed window. It joins the fetching goroutine.
-func (s *suite) profileLoad(ctx context.Context, c *cluster, dir, into string) error {
-	st := step{arm: armSaturate, number: s.cfg.Repetitions + 1, seed: s.cfg.Seed}
-	cfg := *s.cfg
-	cfg.Window = profileWindow
-	prof := &suite{cfg: &cfg, lab: s.lab, http: s.http}
-	w := &watch{client: s.http, cluster: c, dataDir: dir, tell: s.live(step{arm: "profile"})}
-	fetched := make(chan error, 1) // capacity 1; sent once by the fetching goroutine
-	var once sync.Once
-	w.measuring = func() {
-		once.Do(func() { go func() { fetched <- s.fetchProfiles(ctx, c.Nodes[0].Admin, into) }() })
-	}
-	_, err := prof.load(ctx, w, st, 0, "")
-	once.Do(func() { fetched <- errors.New("the load ended before its timed window") })
-	return errors.Join(err, <-fetched)
-}
-
+// fetchProfiles saves the profiles of one node, one after another.
 func (s *suite) fetchProfiles(ctx context.Context, admin, into string) error {
 	if err := s.fetch(ctx, http.MethodPost, adminURL(admin, "/debug/flight/start"), ""); err != nil {
 		return err

@@ -200,7 +200,7 @@ func newArmRow(arm *record.Arm, name string, units []record.Unit) armRow {
 
 // cellOf shows one quantity of one arm; times are in ms.
 func cellOf(arm *record.Arm, u record.Unit) string {
-	r := row{name: u.Name, scale: 1, form: "%.0f"}
+	r := column{name: u.Name, scale: 1, form: "%.0f"}
 	if u.Unit == "ns" {
 		r.scale = 1e-6
 	}

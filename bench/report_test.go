@@ -132,7 +132,7 @@ func TestChangeIsToldWithCaution(t *testing.T) {
 		return record.Arm{Name: armSaturate, Params: map[string]string{"size": "1"}, Repetitions: []record.Repetition{
 			{Number: 1, Status: record.OK, Values: map[string]float64{"throughput": v, "broker_cpu": 1}}}}
 	}
-	now := &record.Run{Units: suiteUnits, Arms: []record.Arm{arm(110)}}
+	now := &record.Run{Units: loadUnits, Arms: []record.Arm{arm(110)}}
 	then := &record.Run{ID: "20260101.01-produce", Arms: []record.Arm{arm(100)}}
 	var b strings.Builder
 	if err := writeChange(&b, now, then); err != nil {

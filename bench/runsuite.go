@@ -39,7 +39,7 @@ func RunSuite(ctx context.Context, opt Options, cfg SuiteConfig) (_ *record.Run,
 	if cfg.Profile {
 		steps++
 	}
-	l, err := openLab(ctx, &opt, cfg.diskNeed(), steps)
+	l, err := openLab(ctx, &opt, loadDiskNeed(cfg.Warmup+cfg.Window), steps)
 	if err != nil {
 		return nil, err
 	}
@@ -90,14 +90,14 @@ func (s *suite) run(ctx context.Context, plan []step, dir *record.Dir) (*record.
 	}
 	run := &record.Run{
 		Kind: record.KindSuite, Question: suiteQuestion, Expectation: suiteExpectation,
-		Config: s.cfg.described(), Units: suiteUnits,
+		Config: s.cfg.described(), Units: loadUnits,
 	}
 	for i, st := range plan {
 		begun := time.Now()
 		if err := s.lab.between(ctx, st.name()); err != nil {
 			return nil, err
 		}
-		if err := requireFree(s.lab.work.path, s.cfg.diskNeed()); err != nil {
+		if err := requireFree(s.lab.work.path, loadDiskNeed(s.cfg.Warmup+s.cfg.Window)); err != nil {
 			return nil, err
 		}
 		files := st.dir(filepath.Join(dir.Path(), "reps"))

@@ -185,9 +185,11 @@ func TestJudgeNamesWhatIsWrong(t *testing.T) {
 		s := &suite{cfg: &SuiteConfig{RecordBytes: 10}, lab: &lab{}}
 		res, rep := honest(), &record.Repetition{Status: record.OK}
 		c.change(res)
-		if err := s.judge(rep, res, w, c.rate); err != nil {
+		m := measured{res, w}
+		if err := s.trial(step{}, "", c.rate, "").judge(rep, m); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+		s.learn(rep, m, c.rate)
 		if rep.Status != c.status || !strings.Contains(rep.Problem, c.word) {
 			t.Errorf("%s: %s, %q", name, rep.Status, rep.Problem)
 		}
@@ -215,7 +217,7 @@ func TestEveryHalfFollowsTheLastSaturate(t *testing.T) {
 func TestChangeComparesTheSameThing(t *testing.T) {
 	build := func(cfg SuiteConfig, offered, p99 float64) *record.Run {
 		cfg.setDefaults()
-		return &record.Run{Config: cfg.described(), Units: suiteUnits, Arms: []record.Arm{{Name: armHalf, Repetitions: []record.Repetition{
+		return &record.Run{Config: cfg.described(), Units: loadUnits, Arms: []record.Arm{{Name: armHalf, Repetitions: []record.Repetition{
 			{Status: record.OK, Values: map[string]float64{"offered": offered, "response_p99": p99, "throughput": offered}}}}}}
 	}
 	now := build(SuiteConfig{}, 1000, 10)

@@ -14,15 +14,16 @@ import (
 	"dyno/bench/stats"
 )
 
-// row is one line of the table for people: a quantity, scaled and named.
-type row struct {
+// column is a quantity of the table for people, scaled and named: one line where
+// there are few arms, a column where there are many.
+type column struct {
 	name  string // of the unit
 	label string
 	scale float64
 	form  string
 }
 
-var suiteRows = []row{
+var suiteRows = []column{
 	{"throughput", "throughput, records/s", 1, "%.0f"},
 	{"bandwidth", "payload, MB/s", 1, "%.1f"},
 	{"response_p50", "response p50, ms", 1e-6, "%.2f"},
@@ -44,27 +45,32 @@ var suiteRows = []row{
 // counts are added up over repetitions; a median would hide a single loss.
 var counts = map[string]bool{"lost": true, "duplicated": true, "reordered": true, "corrupted": true, "acked": true}
 
-// cellText is one cell: the median over good repetitions with the range, the sum
-// for counts over all repetitions.
-func (r row) cellText(arm *record.Arm) string {
-	if counts[r.name] {
+// middle is the median over an arm's good repetitions, or the sum of a count over
+// all of them; "-" where nothing was measured.
+func (c column) middle(arm *record.Arm) string {
+	if counts[c.name] {
 		sum, seen := 0.0, false
 		for _, rep := range arm.Repetitions {
-			v, ok := rep.Values[r.name]
+			v, ok := rep.Values[c.name]
 			sum, seen = sum+v, seen || ok
 		}
 		if !seen {
 			return "-"
 		}
-		return fmt.Sprintf(r.form, sum)
+		return fmt.Sprintf(c.form, sum)
 	}
-	vs := arm.Values(r.name)
+	vs := arm.Values(c.name)
 	if len(vs) == 0 {
 		return "-"
 	}
-	text := fmt.Sprintf(r.form, r.scale*stats.Median(vs))
-	if len(vs) > 1 {
-		text += fmt.Sprintf("  ("+r.form+" to "+r.form+")", r.scale*stats.Quantile(vs, 0), r.scale*stats.Quantile(vs, 1))
+	return fmt.Sprintf(c.form, c.scale*stats.Median(vs))
+}
+
+// cellText is middle with the range of the repetitions behind it.
+func (c column) cellText(arm *record.Arm) string {
+	text := c.middle(arm)
+	if vs := arm.Values(c.name); len(vs) > 1 && !counts[c.name] {
+		text += fmt.Sprintf("  ("+c.form+" to "+c.form+")", c.scale*stats.Quantile(vs, 0), c.scale*stats.Quantile(vs, 1))
 	}
 	return text
 }

@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strings"
 	"text/tabwriter"
@@ -137,7 +138,7 @@ func (x *experiment) publish(cfg ExperimentConfig) (_ *record.Run, err error) {
 		return run, err
 	}
 	x.lab.progress.clear()
-	if err := writeExperiment(x.lab.opt.Out, run); err != nil {
+	if err := writeExperiment(x.lab.opt.Out, run, x.Columns); err != nil {
 		return run, err
 	}
 	fmt.Fprintf(x.lab.opt.Out, "\nresult: %s\nreport: %s\n", dir.Path(), report)
@@ -156,22 +157,24 @@ func (x *experiment) violated(run *record.Run) error {
 	return nil
 }
 
-// writeExperiment prints question, expectation, arms and verdict for people.
-func writeExperiment(w io.Writer, run *record.Run) error {
+// writeExperiment prints question, expectation, arms and verdict for people. A
+// column that no arm has a value of is left out.
+func writeExperiment(w io.Writer, run *record.Run, columns []column) error {
 	fmt.Fprintf(w, "\n%s\nquestion: %s\nexpected: %s\n\n", run.ID, run.Question, run.Expectation)
+	columns = slices.DeleteFunc(slices.Clone(columns), func(c column) bool {
+		return !slices.ContainsFunc(run.Arms, func(arm record.Arm) bool { return c.middle(&arm) != "-" })
+	})
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(t, "arm\tn\tMB/s\tappends/s\tp50 ms\tp99 ms\tsyncs/s\trecords/sync\tdisk B/B\t\n")
-	rows := []row{{"throughput", "", 1, "%.1f"}, {"appends", "", 1, "%.0f"}, {"wait_p50", "", 1e-6, "%.3f"}, {"wait_p99", "", 1e-6, "%.3f"},
-		{"syncs", "", 1, "%.0f"}, {"records_per_sync", "", 1, "%.1f"}, {"disk_bytes", "", 1, "%.2f"}}
-	for _, arm := range run.Arms {
+	fmt.Fprint(t, "arm\tn\t")
+	for _, c := range columns {
+		fmt.Fprintf(t, "%s\t", c.label)
+	}
+	fmt.Fprintln(t)
+	for i := range run.Arms {
+		arm := &run.Arms[i]
 		fmt.Fprintf(t, "%s\t%d\t", arm.Name, len(arm.Repetitions))
-		for _, r := range rows {
-			vs := arm.Values(r.name)
-			if len(vs) == 0 {
-				fmt.Fprint(t, "-\t")
-				continue
-			}
-			fmt.Fprintf(t, r.form+"\t", r.scale*stats.Median(vs))
+		for _, c := range columns {
+			fmt.Fprintf(t, "%s\t", c.middle(arm))
 		}
 		fmt.Fprintln(t)
 	}

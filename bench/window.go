@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 
 	"dyno/bench/record"
@@ -38,10 +37,9 @@ type point struct {
 // watch collects points during the timed window of a load. Its observe method is
 // the load's progress callback; the other methods are called after the load.
 type watch struct {
-	ctx     context.Context    // of the load
-	giveUp  context.CancelFunc // ends the load
-	client  *http.Client
-	cluster *cluster
+	ctx     context.Context                      // of the load
+	giveUp  context.CancelFunc                   // ends the load
+	brokers func(context.Context) (total, error) // what they have used and counted so far
 	dataDir string
 	tell    func(loadgen.Progress) // live line; may be nil
 	// measuring, if set, is called at each report of the timed window.
@@ -83,7 +81,7 @@ func (w *watch) take(pid int, raw json.RawMessage) (err error) {
 	if at.client, err = readUsage(pid); err != nil {
 		return fmt.Errorf("read usage of the load generator: %w", err)
 	}
-	if at.brokers, err = w.cluster.sample(w.ctx, w.client); err != nil {
+	if at.brokers, err = w.brokers(w.ctx); err != nil {
 		return err
 	}
 	at.device, at.hasDisk = record.DiskWritten(w.dataDir)
@@ -94,8 +92,21 @@ func (w *watch) take(pid int, raw json.RawMessage) (err error) {
 	return nil
 }
 
-// windowUnits declares what watch.values measures.
-var windowUnits = []record.Unit{
+// loadUnits declares what a load on a cluster measures: the generator's own
+// figures, and then those of watch.values.
+var loadUnits = []record.Unit{
+	{Name: "throughput", Unit: "records/s", Better: "higher"},
+	{Name: "bandwidth", Unit: "MB/s", Better: "higher"},
+	{Name: "response_p50", Unit: "ns", Better: "lower"},
+	{Name: "response_p99", Unit: "ns", Better: "lower"},
+	{Name: "response_p999", Unit: "ns", Better: "lower"},
+	{Name: "offered", Unit: "records/s"},
+	{Name: "acked", Unit: "acked"},
+	{Name: "lost", Unit: "lost", Better: "lower", Exact: true},
+	{Name: "duplicated", Unit: "duplicated", Better: "lower", Exact: true},
+	{Name: "reordered", Unit: "reordered", Better: "lower", Exact: true},
+	{Name: "corrupted", Unit: "corrupted", Better: "lower", Exact: true},
+
 	{Name: "fsyncs", Unit: "1/s"},
 	{Name: "entries_per_sync", Unit: "entries"},
 	{Name: "records_per_sync", Unit: "records"},

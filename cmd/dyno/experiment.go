@@ -14,13 +14,18 @@ func newExperimentCommand() *cobra.Command {
 	var cfg bench.ExperimentConfig
 	var opt bench.Options
 	names := bench.Experiments()
+	var list strings.Builder
+	for _, name := range names {
+		fmt.Fprintf(&list, "  %-12s %s\n", name, bench.Purpose(name))
+	}
 	cmd := &cobra.Command{
 		Use:   "experiment NAME",
 		Short: "Run a stated experiment: arms interleaved, question and expectation written before",
-		Long: fmt.Sprintf(`Run a stated experiment and write its result. There is: %s.
+		Long: fmt.Sprintf(`Run a stated experiment and write its result. There are:
+%s
 Arms run interleaved, each repetition in fresh processes and a fresh directory; everything written is read back and compared.
 After an interruption the same command goes on where it stopped. A missed target is an answer: the exit code stays 0.
-Exit codes: 0 ran, 1 a log did not give back what it took, 64 usage, 69 could not run.`, strings.Join(names, ", ")),
+Exit codes: 0 ran, 1 a log did not give back what it took, 64 usage, 69 could not run.`, list.String()),
 		Example:   "  dyno experiment fsync --quick\n  dyno experiment fsync --only peers\n  dyno experiment fsync --record",
 		ValidArgs: names,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -30,7 +35,7 @@ Exit codes: 0 ran, 1 a log did not give back what it took, 64 usage, 69 could no
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := noZeros(cmd, "seed"); err != nil {
+			if err := noZeros(cmd, "seed", "repetitions"); err != nil {
 				return err
 			}
 			if err := labOptions(cmd, &opt); err != nil {
@@ -38,6 +43,9 @@ Exit codes: 0 ran, 1 a log did not give back what it took, 64 usage, 69 could no
 			}
 			if cfg.Peers == "" {
 				cfg.Peers = peersProgram(&opt)
+			}
+			if cfg.Dyno[0] == "" {
+				cfg.Dyno[0] = opt.Child[0]
 			}
 			if cfg.Quick && opt.Record {
 				return usageError("--quick concludes nothing, so it cannot be recorded: leave out one of --quick and --record")
@@ -50,6 +58,9 @@ Exit codes: 0 ran, 1 a log did not give back what it took, 64 usage, 69 could no
 	f.SortFlags = false
 	f.BoolVar(&cfg.Quick, "quick", false, "tiny sizes, few repetitions, no waiting for quiet: to see that it runs")
 	f.StringSliceVar(&cfg.Only, "only", nil, "families of arms to run, such as peers,commit (default all)")
+	f.IntVar(&cfg.Repetitions, "repetitions", 0, "of the arms that carry a target (default the experiment's own: 10 of fsync, 6 of the others)")
+	cfg.Dyno = make([]string, 1)
+	f.StringVar(&cfg.Dyno[0], "dyno", "", "dyno program whose brokers are measured (default this one)")
 	f.StringVar(&cfg.Peers, "peers", "", "the dyno-peers program (default beside dyno)")
 	f.Uint64Var(&cfg.Seed, "seed", 1, "of the order and of the payloads")
 	addLabFlags(cmd, &opt)
