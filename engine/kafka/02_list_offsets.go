@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"sync"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -20,6 +21,9 @@ import (
 //   - -5 latest tiered (version 9): -1, there is no tiered storage.
 //   - others: the first record at or after it; offset and timestamp -1: none.
 //
+// To make sure takes a round trip to a majority, so partitions are answered
+// together; one after another, a client that asks for 300 waits for 300.
+//
 // A special timestamp before its version: UNSUPPORTED_VERSION. A partition
 // named twice: INVALID_REQUEST. Leader and leader epoch are checked as in Fetch.
 var shapeListOffsets = []field{
@@ -37,6 +41,9 @@ const (
 	timeLatestTiered  = -5
 )
 
+// listedAtOnce bounds the partitions of one request that are answered together.
+const listedAtOnce = 128
+
 func handleListOffsets(c *conn, r kmsg.Request) kmsg.Response {
 	req := r.(*kmsg.ListOffsetsRequest)
 	resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
@@ -47,23 +54,28 @@ func handleListOffsets(c *conn, r kmsg.Request) kmsg.Response {
 	ctx, cancel := c.deadline(ms)
 	defer cancel()
 	seen := newSeen()
+	turns := make(chan struct{}, listedAtOnce)
+	var wg sync.WaitGroup
 	for i := range req.Topics {
 		t := &req.Topics[i]
 		rt := kmsg.NewListOffsetsResponseTopic()
-		rt.Topic = t.Topic
+		rt.Topic, rt.Partitions = t.Topic, make([]kmsg.ListOffsetsResponseTopicPartition, len(t.Partitions))
 		for j := range t.Partitions {
-			p := &t.Partitions[j]
-			rp := kmsg.NewListOffsetsResponseTopicPartition()
+			p, rp := &t.Partitions[j], &rt.Partitions[j]
 			rp.Partition, rp.Timestamp, rp.Offset, rp.LeaderEpoch = p.Partition, -1, -1, -1
-			e := codeInvalidRequest
-			if seen.first(t.Topic, p.Partition) {
-				e = c.listOffset(ctx, req, t.Topic, p, &rp)
+			if !seen.first(t.Topic, p.Partition) {
+				rp.ErrorCode = c.fail(codeInvalidRequest)
+				continue
 			}
-			rp.ErrorCode = c.fail(e)
-			rt.Partitions = append(rt.Partitions, rp)
+			turns <- struct{}{}
+			wg.Go(func() {
+				rp.ErrorCode = c.fail(c.listOffset(ctx, req, t.Topic, p, rp))
+				<-turns
+			})
 		}
 		resp.Topics = append(resp.Topics, rt)
 	}
+	wg.Wait()
 	return resp
 }
 

@@ -1,8 +1,10 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -367,6 +369,42 @@ func TestListOffsets(t *testing.T) {
 	req.Topics = append(req.Topics, req.Topics[0])
 	if got := c.ask(req).(*kmsg.ListOffsetsResponse).Topics[1].Partitions[0]; code(got.ErrorCode) != codeInvalidRequest {
 		t.Errorf("named twice: %+v", got)
+	}
+}
+
+// TestListOffsetsTogether: each partition has to hear from a majority, and none
+// waits for another to have heard.
+func TestListOffsetsTogether(t *testing.T) {
+	const partitions = 9
+	_, n, addr := start(t)
+	topic := n.add("t", partitions)
+	var waiting atomic.Int32
+	asked := make(chan struct{})
+	req := request[*kmsg.ListOffsetsRequest](topic)
+	req.Version, req.TimeoutMillis = 10, 5000
+	list := &req.Topics[0].Partitions
+	for i, p := range topic.parts {
+		fill(p, i+1)
+		p.confirm = func(ctx context.Context) error {
+			if waiting.Add(1) == partitions {
+				close(asked)
+			}
+			select {
+			case <-asked:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		one := (*list)[0]
+		if one.Partition, one.Timestamp = int32(i), timeLatest; i > 0 {
+			*list = append(*list, one)
+		}
+	}
+	for i, got := range dial(t, addr).ask(req).(*kmsg.ListOffsetsResponse).Topics[0].Partitions {
+		if got.Partition != int32(i) || got.Offset != int64(i+1) || got.ErrorCode != 0 {
+			t.Errorf("partition %d: %+v", i, got)
+		}
 	}
 }
 

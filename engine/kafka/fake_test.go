@@ -65,6 +65,7 @@ type fakePart struct {
 	readErr   error // of Read, ByTime and MaxTime
 	reads     int
 	hook      func(*partition.Append)
+	confirm   func(context.Context) error // what Latest waits for
 
 	away             bool            // hosted elsewhere
 	stuck            bool            // elections do not end
@@ -516,7 +517,14 @@ func (p *fakePart) Unwatch(ch chan<- struct{}) {
 	p.tell()
 }
 
-func (p *fakePart) Latest(context.Context) (partition.Offsets, error) { return p.Offsets(), nil }
+func (p *fakePart) Latest(ctx context.Context) (partition.Offsets, error) {
+	if p.confirm != nil {
+		if err := p.confirm(ctx); err != nil {
+			return partition.Offsets{}, err
+		}
+	}
+	return p.Offsets(), nil
+}
 
 func (p *fakePart) ByTime(ms int64) (partition.TimedOffset, error) {
 	p.mu.Lock()
