@@ -109,7 +109,8 @@ type known struct {
 
 // experiments by name.
 var experiments = map[string]known{
-	"fsync": {"which disk discipline pays, and dyno's log against those of etcd and HashiCorp", fsyncExperiment},
+	"fsync":       {"which disk discipline pays, and dyno's log against those of etcd and HashiCorp", fsyncExperiment},
+	"replication": {"three brokers, synced: against NATS JetStream, and from 8 to 1,000 partitions", replicationExperiment},
 }
 
 // Experiments lists the names RunExperiment knows, sorted.

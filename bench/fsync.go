@@ -26,6 +26,9 @@ func sizeName(n int) string {
 	if n >= mib {
 		return strconv.Itoa(n/mib) + "MiB"
 	}
+	if n < kib {
+		return strconv.Itoa(n) + "B"
+	}
 	return strconv.Itoa(n/kib) + "KiB"
 }
 

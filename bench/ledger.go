@@ -66,6 +66,9 @@ func openLedger(root string, e *Experiment, fingerprint string, source record.Co
 		path: filepath.Join(root, fmt.Sprintf(".ledger-%s-%.8x.jsonl", e.Name, hash[:])),
 		arms: map[string][]record.Repetition{}, phases: map[string][]string{}, exact: source.Exact(),
 	}
+	if err := os.MkdirAll(root, 0o755); err != nil { // with --data elsewhere nobody has made it yet
+		return nil, fmt.Errorf("open ledger: %w", err)
+	}
 	old, err := os.ReadFile(l.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("open ledger: %w", err)
