@@ -21,8 +21,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The test binary plays dyno: started with "up" it is a cluster of one fake
-// broker, with "child" a measuring child.
+// The test binary plays dyno: started with "up" it is a cluster of fake brokers
+// in one process, with "child" a measuring child. Under the name of dyno-peers it
+// plays that.
 const (
 	fakeEnv = "DYNO_BENCH_FAKE" // how the fake broker behaves
 	markEnv = "DYNO_BENCH_MARK" // names the test whose processes these are
@@ -38,6 +39,9 @@ const (
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Getenv(fakeEnv) != "" {
+		if filepath.Base(os.Args[0]) == fakePeersName {
+			os.Exit(fakePeers(os.Args[1]))
+		}
 		switch os.Args[1] {
 		case "up":
 			os.Exit(fakeUp(os.Args[2:]))
@@ -62,7 +66,11 @@ func fakeUp(args []string) int {
 	}
 	port := flagValue(args, "--kafka-port")
 	data := flagValue(args, "--data")
-	if err := os.WriteFile(filepath.Join(data, "node"), []byte("data"), 0o600); err != nil {
+	err := os.MkdirAll(data, 0o755)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(data, "node"), []byte(strings.Join(args, " ")), 0o600)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -71,25 +79,47 @@ func fakeUp(args []string) int {
 		return 0
 	}
 	number, _ := strconv.Atoi(port)
-	cluster, err := kfake.NewCluster(kfake.Ports(number), kfake.NumBrokers(1))
-	if err != nil {
+	nodes, _ := strconv.Atoi(flagValue(args, "--nodes"))
+	if err := fakeNodes(way, number, nodes, stop); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 69
+	}
+	return 0
+}
+
+// fakeNodes serves as that many nodes from port on, until it is told to stop.
+func fakeNodes(way string, port, nodes int, stop <-chan os.Signal) error {
+	ports := make([]int, nodes)
+	for i := range ports {
+		ports[i] = port + i
+	}
+	cluster, err := kfake.NewCluster(kfake.Ports(ports...), kfake.NumBrokers(nodes))
+	if err != nil {
+		return err
 	}
 	defer cluster.Close()
 	var requests atomic.Int64
 	slowDown(cluster, way, &requests)
-	admin, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", number+200))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 69
+	var list []node
+	for i, p := range ports {
+		admin, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p+2*raftOffset))
+		if err != nil {
+			return err
+		}
+		if i == 0 { // the counters of one node are those of all
+			go http.Serve(admin, fakeAdmin(&requests)) //nolint:errcheck // ends with the process
+		} else {
+			go http.Serve(admin, fakeAdmin(new(atomic.Int64))) //nolint:errcheck // ends with the process
+		}
+		list = append(list, node{ID: i + 1, PID: os.Getpid(), Kafka: fmt.Sprintf("127.0.0.1:%d", p), Admin: admin.Addr().String()})
 	}
-	go http.Serve(admin, fakeAdmin(&requests)) //nolint:errcheck // ends with the process
-	line, _ := json.Marshal(map[string]any{"bootstrap": "127.0.0.1:" + port, "nodes": []any{map[string]any{
-		"id": 1, "pid": os.Getpid(), "kafka": "127.0.0.1:" + port, "admin": admin.Addr().String()}}})
+	line, err := json.Marshal(map[string]any{"bootstrap": strings.Join(cluster.ListenAddrs(), ","), "nodes": list})
+	if err != nil {
+		return err
+	}
 	fmt.Printf("%s\n", line)
 	<-stop
-	return 0
+	return nil
 }
 
 // slowDown gives the fake a service time, so long that the generator is never the
