@@ -38,6 +38,9 @@ type Config struct {
 	// that KafkaAddr was bound to.
 	AdvertisedKafka string
 	Rack            string
+	// PeerTransport is how Raft's messages travel: TransportTCP. All nodes of a
+	// cluster have the same; others are refused.
+	PeerTransport PeerTransport
 	// PeerTLS, where set, is how peers prove who they are to each other: the
 	// configuration of both ends.
 	PeerTLS *tls.Config
@@ -56,6 +59,27 @@ type Config struct {
 	Listener events.Listener
 	// Now is the wall clock: time.Now.
 	Now func() time.Time
+}
+
+// PeerTransport names a way for Raft's messages between nodes. What else nodes say
+// to each other is gRPC in any case.
+type PeerTransport string
+
+const (
+	TransportTCP  PeerTransport = "tcp"  // frames of our own
+	TransportGRPC PeerTransport = "grpc" // streams of gRPC, entries as they lie in memory
+	// TransportGRPCStock is TransportGRPC with the messages as protoc's code marshals
+	// them, an arm of an experiment. The two understand each other.
+	TransportGRPCStock PeerTransport = "grpc-stock"
+)
+
+// Check says whether there is such a transport; "" is the default. Error: ErrConfig.
+func (t PeerTransport) Check() error {
+	switch t {
+	case "", TransportTCP, TransportGRPC, TransportGRPCStock:
+		return nil
+	}
+	return fmt.Errorf("%w: transport %q: want %s, %s or %s", ErrConfig, t, TransportTCP, TransportGRPC, TransportGRPCStock)
 }
 
 // WALConfig sizes the shared log.
@@ -100,6 +124,7 @@ func (c *Config) setDefaults() {
 	def(&c.KafkaAddr, "127.0.0.1:9092")
 	def(&c.RaftAddr, "127.0.0.1:9192")
 	def(&c.AdminAddr, "127.0.0.1:9292")
+	orDefault(&c.PeerTransport, TransportTCP)
 	orDefault(&c.WAL.SegmentBytes, 64<<20)
 	orDefault(&c.WAL.BudgetBytes, 4<<30)
 	orDefault(&c.WAL.SpareSegments, 2)
@@ -142,6 +167,9 @@ func (c *Config) validate() error {
 		}
 	}
 	if err := checkPeers(c.Peers); err != nil {
+		return err
+	}
+	if err := c.PeerTransport.Check(); err != nil {
 		return err
 	}
 	if strings.ContainsAny(c.ClusterID, " \t\n/") {

@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"dyno/engine/transport"
+	grpctransport "dyno/engine/transport/grpc"
 	"dyno/engine/transport/tcp"
 )
 
@@ -14,7 +16,7 @@ import (
 func (c *collector) collectPeers(ch chan<- prometheus.Metric) {
 	var s tcp.Stats
 	if c.node.peers != nil {
-		s = c.node.peers.raft.Stats()
+		s = c.node.peers.stats()
 	}
 	count(ch, "dyno_peer_sent_messages_total", "Raft messages sent to other nodes.", s.SentMessages)
 	count(ch, "dyno_peer_sent_bytes_total", "Bytes sent to other nodes, framing included.", s.SentBytes)
@@ -47,4 +49,34 @@ func (c *collector) collectPeers(ch chan<- prometheus.Metric) {
 			gauge(ch, "dyno_peer_queue_bytes", "Bytes that wait for a lane to a node.", l.QueueBytes, "peer", node, "lane", name)
 		}
 	}
+}
+
+// asFrames is what a transport over gRPC has counted, in the words of the other
+// one. How often a socket was read or written only gRPC knows.
+func asFrames(g grpctransport.Stats) tcp.Stats {
+	s := tcp.Stats{
+		Connects: g.Connects, ConnectsFailed: g.Failures, Lost: g.Losses, Inbound: g.Streams, Replaced: g.Replaced, Malformed: g.Malformed,
+		Refused: tcp.Refusals{ForeignCluster: g.ForeignCluster, WrongNode: g.WrongNode, Version: g.Version, Limit: g.StreamLimit},
+	}
+	for i := range g.Lanes {
+		l := &g.Lanes[i]
+		s.SentMessages += l.Sent
+		s.SentFrames += l.SentFrames
+		s.SentBytes += l.SentBytes
+		s.ReceivedMessages += l.Received
+		s.ReceivedFrames += l.ReceivedFrames
+		s.ReceivedBytes += l.ReceivedBytes
+		s.Overflowed += l.Overflowed
+		s.TooLarge += l.TooLarge
+		s.Unreachable += l.Unsent
+	}
+	for _, l := range g.Links {
+		at := slices.IndexFunc(s.Peers, func(p tcp.PeerStats) bool { return p.Node == l.Node })
+		if at < 0 {
+			at = len(s.Peers)
+			s.Peers = append(s.Peers, tcp.PeerStats{Node: l.Node})
+		}
+		s.Peers[at].Lanes[l.Lane] = tcp.LaneStats{Connected: l.Open, QueueBytes: l.QueuedBytes}
+	}
+	return s
 }

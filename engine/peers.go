@@ -13,6 +13,7 @@ import (
 	"dyno/engine/admin"
 	"dyno/engine/ids"
 	"dyno/engine/transport"
+	grpctransport "dyno/engine/transport/grpc"
 	"dyno/engine/transport/tcp"
 )
 
@@ -23,11 +24,12 @@ type Peer struct {
 }
 
 // peers is this node's end of what connects it to the others: one port, on which
-// Raft's messages come as frames and everything else as gRPC.
+// Raft's messages come as frames or as streams of gRPC, and everything else as gRPC.
 type peers struct {
 	node   *Node
 	mux    *portMux
-	raft   *tcp.Transport
+	raft   transport.Transport
+	stats  func() tcp.Stats // of raft
 	rpc    *grpc.Server
 	served chan struct{} // closed when rpc's accept loop ended
 	client *admin.Client
@@ -46,20 +48,17 @@ func (n *Node) openPeers() error {
 	if n.cfg.PeerTLS != nil {
 		l = tls.NewListener(l, n.cfg.PeerTLS)
 	}
-	p := &peers{node: n, mux: newPortMux(l, n.cfg.Log), served: make(chan struct{})}
+	p := &peers{node: n, served: make(chan struct{})}
 	n.peers = p
+	if n.cfg.PeerTransport == TransportTCP {
+		err = p.overFrames(l)
+	} else {
+		err = p.overGRPC(l)
+	}
 	n.onClose(p.mux.Close)
-	p.raft, err = tcp.New(tcp.Config{
-		Node: n.identity.NodeID, ClusterID: n.identity.ClusterID, Listener: p.mux.frames,
-		Addr: n.peerAddr, Dial: n.dialPeer, Log: n.cfg.Log.With("node", n.identity.NodeID),
-	})
 	if err != nil {
 		return fmt.Errorf("start the transport: %w", err)
 	}
-	n.onClose(p.raft.Close)
-	p.client = admin.NewClient(admin.ClientConfig{Addr: n.peerAddr, Dial: n.dialPeer})
-	n.onClose(p.client.Close)
-	p.rpc = grpc.NewServer()
 	admin.Register(p.rpc, adminNode{n})
 	go func() {
 		defer close(p.served)
@@ -68,7 +67,44 @@ func (n *Node) openPeers() error {
 		}
 	}()
 	n.onClose(func() error { p.rpc.Stop(); <-p.served; return nil })
+	n.onClose(p.raft.Close) // before the server whose streams it may end
+	p.client = admin.NewClient(admin.ClientConfig{Addr: n.peerAddr, Dial: n.dialPeer})
+	n.onClose(p.client.Close)
 	return nil
+}
+
+// overFrames has Raft's messages travel in frames of our own; streams of gRPC
+// that would carry them are refused.
+func (p *peers) overFrames(l net.Listener) error {
+	n := p.node
+	p.mux = newPortMux(l, n.cfg.Log, nil)
+	p.rpc = grpc.NewServer()
+	grpctransport.Refuse(p.rpc)
+	t, err := tcp.New(tcp.Config{
+		Node: n.identity.NodeID, ClusterID: n.identity.ClusterID, Listener: p.mux.frames,
+		Addr: n.peerAddr, Dial: n.dialPeer, Log: n.cfg.Log.With("node", n.identity.NodeID),
+	})
+	if err == nil {
+		p.raft, p.stats = t, t.Stats
+	}
+	return err
+}
+
+// overGRPC has Raft's messages travel in streams of gRPC; frames are refused.
+func (p *peers) overGRPC(l net.Listener) error {
+	n := p.node
+	p.mux = newPortMux(l, n.cfg.Log, func(c net.Conn) { tcp.Refuse(c, n.identity.NodeID) })
+	cfg := grpctransport.Config{
+		Node: n.identity.NodeID, ClusterID: n.identity.ClusterID, Addr: n.peerAddr, Dial: n.dialPeer,
+		Stock: n.cfg.PeerTransport == TransportGRPCStock, Log: n.cfg.Log,
+	}
+	p.rpc = grpc.NewServer(grpctransport.ServerOptions(cfg)...)
+	t, err := grpctransport.New(cfg)
+	if err == nil {
+		t.Register(p.rpc)
+		p.raft, p.stats = t, func() tcp.Stats { return asFrames(t.Stats()) }
+	}
+	return err
 }
 
 // MutualTLS is a configuration for Config.PeerTLS: either end shows pair and

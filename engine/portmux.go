@@ -17,6 +17,7 @@ import (
 type portMux struct {
 	base   net.Listener
 	log    *slog.Logger
+	refuse func(net.Conn) // takes connections with frames, where frames are not in use; else nil
 	frames *muxListener
 	grpc   *muxListener
 	wg     sync.WaitGroup
@@ -36,8 +37,8 @@ const muxBytes = 4
 
 const http2Preface = "PRI "
 
-func newPortMux(base net.Listener, log *slog.Logger) *portMux {
-	m := &portMux{base: base, log: log, open: map[net.Conn]bool{}}
+func newPortMux(base net.Listener, log *slog.Logger, refuse func(net.Conn)) *portMux {
+	m := &portMux{base: base, log: log, refuse: refuse, open: map[net.Conn]bool{}}
 	m.frames, m.grpc = newMuxListener(base.Addr()), newMuxListener(base.Addr())
 	m.wg.Go(m.accept)
 	return m
@@ -111,10 +112,13 @@ func (m *portMux) route(c net.Conn) {
 	}
 	_ = c.SetReadDeadline(time.Time{})
 	to := m.grpc
-	switch string(p.left) {
-	case tcp.Magic:
+	switch first := string(p.left); {
+	case first == tcp.Magic && m.refuse != nil:
+		m.refuse(p)
+		return
+	case first == tcp.Magic:
 		to = m.frames
-	case http2Preface:
+	case first == http2Preface:
 	default:
 		m.log.Warn("a connection to the port for peers speaks neither Raft frames nor gRPC", "from", c.RemoteAddr())
 		_ = c.Close()

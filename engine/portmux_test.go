@@ -17,7 +17,7 @@ func TestPortMux(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newPortMux(l, slog.New(slog.DiscardHandler))
+	m := newPortMux(l, slog.New(slog.DiscardHandler), nil)
 	dial := func(first string) net.Conn {
 		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {

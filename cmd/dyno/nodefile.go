@@ -25,7 +25,8 @@ type nodeFile struct {
 	Raft            string            `yaml:"raft,omitempty"`
 	Admin           string            `yaml:"admin,omitempty"`
 	Rack            string            `yaml:"rack,omitempty"`
-	Peers           []peerFile        `yaml:"peers,omitempty"` // all nodes, this one among them
+	Peers           []peerFile        `yaml:"peers,omitempty"`     // all nodes, this one among them
+	Transport       string            `yaml:"transport,omitempty"` // of Raft's messages: tcp, grpc or grpc-stock, the same on all nodes
 	PeerTLS         tlsFile           `yaml:"peer_tls,omitempty"`
 	WAL             walFile           `yaml:"wal,omitempty"`
 	Limits          limitsFile        `yaml:"limits,omitempty"`
@@ -133,7 +134,7 @@ func (f *nodeFile) config() (engine.Config, error) {
 		peers = append(peers, engine.Peer{Node: ids.NodeID(p.Node), Raft: p.Raft})
 	}
 	return engine.Config{
-		Peers: peers, PeerTLS: secure,
+		Peers: peers, PeerTransport: engine.PeerTransport(f.Transport), PeerTLS: secure,
 		DataDir: f.Data, NodeID: ids.NodeID(f.NodeID), ClusterID: f.ClusterID,
 		KafkaAddr: f.Kafka, RaftAddr: f.Raft, AdminAddr: f.Admin, AdvertisedKafka: f.AdvertisedKafka, Rack: f.Rack,
 		WAL: engine.WALConfig{

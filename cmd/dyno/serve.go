@@ -28,7 +28,7 @@ func newServeCommand() *cobra.Command {
 		Short: "Run one broker until SIGINT or SIGTERM",
 		Long: `Run one broker on a formatted data directory until SIGINT or SIGTERM.
 Flags override the configuration file. Its keys: node_id, cluster_id, data, kafka, advertised_kafka, raft, admin, rack,
-peers: [{node, raft}], all nodes of the cluster as it is made; peer_tls: {ca, cert, key}, PEM files for mutual TLS between nodes;
+peers: [{node, raft}], all nodes of the cluster as it is made; transport; peer_tls: {ca, cert, key}, PEM files for mutual TLS between nodes;
 wal: {segment_bytes, budget_bytes, spare_segments, tail_bytes},
 limits: {request_bytes_max, connections_max, retention_every}, broker: {Kafka broker configs by name}.
 Exit codes: 0 stopped by a signal, 64 usage or configuration, 69 could not run.`,
@@ -58,8 +58,11 @@ Exit codes: 0 stopped by a signal, 64 usage or configuration, 69 could not run.`
 	f.StringVar(&fl.file.Raft, "raft", "", "listen here for other nodes (default 127.0.0.1:9192)")
 	f.StringVar(&fl.file.Admin, "admin", "", "listen here for HTTP: /metrics, /healthz, /readyz, /status (default 127.0.0.1:9292)")
 	f.StringVar(&fl.peers, "peers", "", "all nodes of the cluster, 1@raft-host:port,…")
+	f.StringVar(&fl.file.Transport, "transport", "", transportHelp)
 	return cmd
 }
+
+const transportHelp = "of Raft's messages between nodes, the same on all: tcp, grpc, or grpc-stock for experiments (default tcp)"
 
 // merge reads the configuration file and puts the flags over it.
 func (fl *serveFlags) merge(changed func(string) bool) (nodeFile, error) {
@@ -76,6 +79,7 @@ func (fl *serveFlags) merge(changed func(string) bool) (nodeFile, error) {
 		}{
 			{"data", &fl.file.Data, &f.Data}, {"kafka", &fl.file.Kafka, &f.Kafka}, {"raft", &fl.file.Raft, &f.Raft},
 			{"advertised-kafka", &fl.file.AdvertisedKafka, &f.AdvertisedKafka}, {"admin", &fl.file.Admin, &f.Admin},
+			{"transport", &fl.file.Transport, &f.Transport},
 		} {
 			if changed(o.flag) {
 				*o.to = *o.from

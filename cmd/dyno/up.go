@@ -29,6 +29,8 @@ const (
 type upFlags struct {
 	nodes, port int
 	data        string
+	transport   string
+	config      string
 	json        bool
 }
 
@@ -56,6 +58,8 @@ alone, its data and its log. Once every node serves, the addresses are printed. 
 	f.IntVar(&fl.nodes, "nodes", 1, "number of nodes")
 	f.StringVar(&fl.data, "data", "", "directory of the cluster; made where missing")
 	f.IntVar(&fl.port, "kafka-port", 9092, "Kafka port of node 1")
+	f.StringVar(&fl.transport, "transport", "", transportHelp)
+	f.StringVar(&fl.config, "config", "", "settings of all nodes, a file like node.yaml; what up decides itself is overwritten (default what DIR has)")
 	f.BoolVar(&fl.json, "json", false, "print one JSON object instead of the bootstrap line")
 	return cmd
 }
@@ -81,7 +85,11 @@ func (fl *upFlags) run(ctx context.Context, out, errs io.Writer) error {
 	// that thread must live as long as they may: prctl(2), PR_SET_PDEATHSIG.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cluster, nodes, err := layCluster(fl.data, fl.nodes, fl.port)
+	set, err := fl.settings()
+	if err != nil {
+		return err
+	}
+	cluster, nodes, err := layCluster(fl.data, fl.nodes, fl.port, set)
 	if err != nil {
 		return err
 	}

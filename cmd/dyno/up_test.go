@@ -189,7 +189,7 @@ func TestUpKnowsItsNodes(t *testing.T) {
 // start, with other ports too.
 func TestUpKeepsSettings(t *testing.T) {
 	dir := t.TempDir()
-	id, laid, err := layCluster(dir, 1, 20000)
+	id, laid, err := layCluster(dir, 1, 20000, keep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestUpKeepsSettings(t *testing.T) {
 	if err := n.file.write(n.config); err != nil {
 		t.Fatal(err)
 	}
-	again, laid, err := layCluster(dir, 1, 21000)
+	again, laid, err := layCluster(dir, 1, 21000, keep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,46 @@ func TestUpKeepsSettings(t *testing.T) {
 		t.Errorf("cluster %s became %s with %+v", id, again, f)
 	}
 	var exit *exitError
-	if _, _, err := layCluster(dir, 2, 21000); !errors.As(err, &exit) || exit.code != exitUsage {
+	if _, _, err := layCluster(dir, 2, 21000, keep); !errors.As(err, &exit) || exit.code != exitUsage {
 		t.Errorf("another number of nodes: %v", err)
+	}
+}
+
+func keep(*nodeFile) {}
+
+// TestUpSettings: a file of settings is every node's, a flag goes over it, and what
+// up decides itself stays. A start without them leaves what is there.
+func TestUpSettings(t *testing.T) {
+	dir := t.TempDir()
+	common := filepath.Join(t.TempDir(), "common.yaml")
+	if err := os.WriteFile(common, []byte("kafka: 10.0.0.1:1\nrack: r7\ntransport: tcp\nbroker: {num.partitions: \"3\"}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, fl := range []upFlags{{config: common, transport: "grpc"}, {}} {
+		set, err := fl.settings()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, laid, err := layCluster(dir, 2, 20000, set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, n := range laid {
+			f, err := readNodeFile(n.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f.Transport != "grpc" || f.Rack != "r7" || f.Broker["num.partitions"] != "3" || f.NodeID != int32(i+1) ||
+				f.Kafka != local(20000+i) || len(f.Peers) != 2 {
+				t.Errorf("%+v: node %d: %+v", fl, i+1, f)
+			}
+		}
+	}
+	missing := upFlags{config: filepath.Join(dir, "none.yaml")}
+	for _, fl := range []upFlags{{transport: "quic"}, missing} {
+		var exit *exitError
+		if _, err := fl.settings(); !errors.As(err, &exit) || exit.code != exitUsage {
+			t.Errorf("%+v: %v", fl, err)
+		}
 	}
 }

@@ -33,9 +33,35 @@ type upDir struct {
 	file        nodeFile
 }
 
+// settings gives what the flags change in a node's configuration, and refuses what
+// no node would start with.
+func (fl *upFlags) settings() (func(*nodeFile), error) {
+	common, err := &nodeFile{}, error(nil)
+	if fl.config != "" {
+		if *common, err = readNodeFile(fl.config); err != nil {
+			return nil, err
+		}
+	}
+	set := func(f *nodeFile) {
+		if fl.config != "" {
+			*f = *common
+		}
+		if fl.transport != "" {
+			f.Transport = fl.transport
+		}
+	}
+	set(common)
+	c, err := common.config()
+	if err == nil {
+		err = nodeError(c.PeerTransport.Check())
+	}
+	return set, err
+}
+
 // layCluster makes dir a cluster directory, or checks that it is one of that
-// many nodes, and brings every node's configuration to the ports asked for.
-func layCluster(dir string, nodes, port int) (clusterID string, laid []upDir, err error) {
+// many nodes, and brings every node's configuration to the ports asked for and to
+// what set makes of it.
+func layCluster(dir string, nodes, port int, set func(*nodeFile)) (clusterID string, laid []upDir, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return "", nil, nodeError(err)
 	}
@@ -44,7 +70,7 @@ func layCluster(dir string, nodes, port int) (clusterID string, laid []upDir, er
 		return "", nil, err
 	}
 	for i := range nodes {
-		n, err := layNode(dir, c.ClusterID, i+1, port+i, localPeers(nodes, port))
+		n, err := layNode(dir, c.ClusterID, i+1, port+i, localPeers(nodes, port), set)
 		if err != nil {
 			return "", nil, err
 		}
@@ -111,7 +137,7 @@ func localPeers(nodes, port int) []peerFile {
 
 // layNode formats a node's data where that was not done yet, and writes its
 // configuration. Settings somebody added to the file stay.
-func layNode(cluster, clusterID string, id, port int, peers []peerFile) (upDir, error) {
+func layNode(cluster, clusterID string, id, port int, peers []peerFile, set func(*nodeFile)) (upDir, error) {
 	n := upDir{dir: filepath.Join(cluster, "node-"+strconv.Itoa(id))}
 	n.config = filepath.Join(n.dir, "node.yaml")
 	data := filepath.Join(n.dir, "data")
@@ -131,6 +157,7 @@ func layNode(cluster, clusterID string, id, port int, peers []peerFile) (upDir, 
 		}
 	}
 	before := n.file
+	set(&n.file)
 	at := func(offset int) string { return local(port + offset) }
 	n.file.Peers = peers
 	n.file.NodeID, n.file.ClusterID, n.file.Data = int32(id), clusterID, data

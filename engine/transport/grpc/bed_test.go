@@ -100,10 +100,11 @@ func pair(t testing.TB, change func(*Config)) (from *Transport, to *node, b *boo
 type heard struct {
 	got     chan transport.Envelope
 	reports chan report
+	down    chan ids.NodeID
 }
 
 func newHeard() *heard {
-	return &heard{got: make(chan transport.Envelope, 1<<16), reports: make(chan report, 1<<16)}
+	return &heard{got: make(chan transport.Envelope, 1<<16), reports: make(chan report, 1<<16), down: make(chan ids.NodeID, 1<<10)}
 }
 
 func (h *heard) Receive(_ ids.NodeID, batch []transport.Envelope) {
@@ -115,6 +116,9 @@ func (h *heard) Receive(_ ids.NodeID, batch []transport.Envelope) {
 func (h *heard) Unreachable(to ids.NodeID, group ids.GroupID, replica ids.ReplicaID) {
 	h.reports <- report{to, group, replica}
 }
+
+// Down implements transport.Observer.
+func (h *heard) Down(node ids.NodeID) { h.down <- node }
 
 // lines is a log that keeps what it is told.
 type lines struct {

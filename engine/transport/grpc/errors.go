@@ -7,6 +7,7 @@ var (
 	ErrForeignCluster = errors.New("peer belongs to another cluster")
 	ErrWrongNode      = errors.New("peer is another node")
 	ErrVersion        = errors.New("peer speaks another version of the protocol")
+	ErrOtherTransport = errors.New("peer uses another transport; give all nodes of a cluster the same")
 	ErrNoAddress      = errors.New("no address is known for the node")
 	ErrUnreachable    = errors.New("peer cannot be reached")
 	ErrStreamLost     = errors.New("stream ended")

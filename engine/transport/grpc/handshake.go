@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -104,6 +105,7 @@ var refusals = map[string]struct {
 	"cluster":  {ErrForeignCluster, codes.PermissionDenied},
 	"node":     {ErrWrongNode, codes.FailedPrecondition},
 	"version":  {ErrVersion, codes.Unimplemented},
+	"other":    {ErrOtherTransport, codes.FailedPrecondition},
 	"streams":  {ErrStreamLimit, codes.ResourceExhausted},
 	"replaced": {ErrReplaced, codes.Aborted},
 }
@@ -130,4 +132,17 @@ func readRefusal(trailer metadata.MD, err error) error {
 		return fmt.Errorf("%w: the peer says: %s", r.err, status.Convert(err).Message())
 	}
 	return err
+}
+
+// Refuse makes a server that uses another transport tell so to the callers of this
+// one: they fail with ErrOtherTransport. Before the server serves.
+func Refuse(s *grpc.Server) {
+	s.RegisterService(&grpc.ServiceDesc{ServiceName: serviceName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{{
+		StreamName: streamDesc.StreamName, ClientStreams: true, ServerStreams: true,
+		Handler: func(_ any, stream grpc.ServerStream) error {
+			trailer, err := refusal(ErrOtherTransport)
+			stream.SetTrailer(trailer)
+			return err
+		},
+	}}}, nil)
 }

@@ -137,6 +137,37 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+// TestOtherTransport: a node that uses another transport says so, and is asked
+// no more often than any other that refuses.
+func TestOtherTransport(t *testing.T) {
+	said := &lines{}
+	from, _, b := pair(t, func(c *Config) { c.Log = slog.New(said) })
+	lis := listen(t, "127.0.0.1:0")
+	s := grpc.NewServer()
+	Refuse(s)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Serve(lis)
+	}()
+	defer func() {
+		s.Stop()
+		<-done
+	}()
+	b.set(2, lis.Addr().String())
+	h := newHeard()
+	from.Start(h)
+	for range 2 {
+		sendUntil(from, 2, h.reports)
+	}
+	if err := from.Err(2, transport.Control); !errors.Is(err, ErrOtherTransport) {
+		t.Error(err)
+	}
+	if n := said.count("WARN no stream to peer"); n != 1 {
+		t.Errorf("logged %d times", n)
+	}
+}
+
 // TestUnreachable: a gRPC server that is no dyno, a port without a listener, a
 // node without an address, a peer that has not started.
 func TestUnreachable(t *testing.T) {
@@ -190,7 +221,7 @@ func TestStreamLimit(t *testing.T) {
 
 // TestRefusal: every reason that travels comes back as what it was.
 func TestRefusal(t *testing.T) {
-	for _, want := range []error{ErrForeignCluster, ErrWrongNode, ErrVersion, ErrStreamLimit, ErrReplaced} {
+	for _, want := range []error{ErrForeignCluster, ErrWrongNode, ErrVersion, ErrOtherTransport, ErrStreamLimit, ErrReplaced} {
 		trailer, err := refusal(want)
 		if got := readRefusal(trailer, err); !errors.Is(got, want) {
 			t.Errorf("%v became %v", want, got)

@@ -199,6 +199,7 @@ func (t *Transport) receive(in *inbound, stream grpc.ServerStream) {
 	for {
 		if err := stream.RecvMsg(&msg); err != nil {
 			in.err = t.ended(in, msg.err, err)
+			t.down(in, msg.err)
 			return
 		}
 		select {
@@ -227,6 +228,23 @@ func (t *Transport) ended(in *inbound, malformed, err error) error {
 		return nil
 	}
 	return err
+}
+
+// down tells what the end of a stream means. A peer that lives does not end its
+// control lane, unless it was answered too late; and the next stream of that lane
+// waits for this one's turn, so Down never comes after what a restarted peer sent.
+func (t *Transport) down(in *inbound, malformed error) {
+	if in.lane != transport.Control || malformed != nil {
+		return
+	}
+	select {
+	case <-in.stop: // replaced
+	case <-t.ctx.Done():
+	default:
+		if o, ok := t.handler.(transport.Observer); ok {
+			o.Down(in.from)
+		}
+	}
 }
 
 // hello is what this node says on a stream with another.

@@ -34,6 +34,7 @@ type link struct {
 	bytes int64                // of queue and of what the writer has in hand; guarded by mu
 	down  bool                 // guarded by mu
 	ended bool                 // what comes is forgotten; guarded by mu
+	open  bool                 // guarded by mu
 	err   error                // of the last attempt or stream, nil while open; guarded by mu
 
 	// Owner of what follows: the writer.
@@ -278,7 +279,7 @@ func (l *link) lost() {
 func (l *link) failed(err error) {
 	l.tell(err)
 	l.mu.Lock()
-	l.down, l.err = true, err
+	l.down, l.open, l.err = true, false, err
 	l.mu.Unlock()
 	batch := l.take()
 	l.drop(batch)
@@ -314,7 +315,7 @@ func backoff(attempts int, least, most time.Duration, chance float64) time.Durat
 
 func (l *link) setErr(err error) {
 	l.mu.Lock()
-	l.err = err
+	l.open, l.err = err == nil, err
 	l.mu.Unlock()
 }
 
@@ -330,7 +331,7 @@ func (l *link) tell(err error) {
 // kindOf gives the sentinel that a reason is logged once for.
 func kindOf(err error) error {
 	for _, kind := range []error{
-		ErrForeignCluster, ErrWrongNode, ErrVersion, ErrStreamLimit, ErrReplaced, ErrMalformed, ErrNoAddress, ErrStreamLost,
+		ErrForeignCluster, ErrWrongNode, ErrVersion, ErrOtherTransport, ErrStreamLimit, ErrReplaced, ErrMalformed, ErrNoAddress, ErrStreamLost,
 	} {
 		if errors.Is(err, kind) {
 			return kind

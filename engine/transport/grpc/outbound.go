@@ -72,7 +72,7 @@ func (t *Transport) open(to ids.NodeID, lane transport.Lane) (*outbound, error) 
 
 // handshakeError tells a deadline apart from what it caused.
 func handshakeError(ctx context.Context, err error) error {
-	for _, typed := range []error{ErrForeignCluster, ErrWrongNode, ErrVersion, ErrStreamLimit} {
+	for _, typed := range []error{ErrForeignCluster, ErrWrongNode, ErrVersion, ErrOtherTransport, ErrStreamLimit} {
 		if errors.Is(err, typed) {
 			return err
 		}

@@ -1,14 +1,17 @@
 package grpctransport
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"sync/atomic"
 
+	"dyno/engine/ids"
 	"dyno/engine/transport"
 )
 
-// Stats is what the transport has counted since New; only QueuedBytes and
-// Streams are values of the moment.
+// Stats is what the transport has counted since New; only QueuedBytes,
+// Streams and Links are values of the moment.
 type Stats struct {
 	Lanes [transport.Lanes]LaneStats
 
@@ -23,6 +26,16 @@ type Stats struct {
 	StreamLimit                        uint64 // of peers, refused for their number
 	Replaced                           uint64 // of peers, by a newer one
 	Malformed                          uint64 // of peers, closed for a message
+
+	Links []LinkStats // those ever sent on, by node and lane
+}
+
+// LinkStats is the state of one lane to one node.
+type LinkStats struct {
+	Node        ids.NodeID
+	Lane        transport.Lane
+	Open        bool  // a stream is open
+	QueuedBytes int64 // that wait, by transport.Size
 }
 
 // LaneStats counts one lane, all peers together. Bytes are those of gRPC
@@ -68,7 +81,7 @@ func (c *counters) refused(err error) {
 	}
 }
 
-// Stats gives a copy of the counters. Does not block; anyone may call it.
+// Stats gives a copy of the counters. Takes short locks; anyone may call it.
 func (t *Transport) Stats() Stats {
 	c := &t.counts
 	s := Stats{
@@ -85,5 +98,15 @@ func (t *Transport) Stats() Stats {
 			QueuedBytes: l.queuedBytes.Load(),
 		}
 	}
+	t.mu.RLock()
+	for key, l := range t.links {
+		l.mu.Lock()
+		s.Links = append(s.Links, LinkStats{key.node, key.lane, l.open, l.bytes})
+		l.mu.Unlock()
+	}
+	t.mu.RUnlock()
+	slices.SortFunc(s.Links, func(a, b LinkStats) int {
+		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Lane, b.Lane))
+	})
 	return s
 }

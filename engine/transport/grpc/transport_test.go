@@ -326,6 +326,56 @@ func TestMalformedStream(t *testing.T) {
 	}
 }
 
+// TestDown: the end of a peer's control lane is told, that of another, of a
+// replaced one or of our own doing is not.
+func TestDown(t *testing.T) {
+	_, to, b := pair(t, nil)
+	got := newHeard()
+	to.Start(got)
+	for id, lane := range map[ids.NodeID]transport.Lane{3: transport.Bulk, 4: transport.Control} {
+		peer, err := New(Config{Node: id, ClusterID: "c", Addr: b.addr})
+		if err != nil {
+			t.Fatal(err)
+		}
+		peer.Start(newHeard())
+		peer.Send(2, lane, heartbeat(2))
+		<-got.got
+		_ = peer.Close()
+	}
+	if id := <-got.down; id != 4 {
+		t.Errorf("node %d is down", id)
+	}
+	old := rawStream(t, to, hello{cluster: "c", from: 5, to: 2}.metadata())
+	if _, err := old.Header(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rawStream(t, to, hello{cluster: "c", from: 5, to: 2}.metadata()).Header(); err != nil {
+		t.Fatal(err)
+	}
+	_ = to.Close()
+	if len(got.down) > 0 {
+		t.Errorf("node %d is down, too", <-got.down)
+	}
+}
+
+// TestLinks: what Stats says of a lane to a node is what it is.
+func TestLinks(t *testing.T) {
+	from, to, _ := pair(t, nil)
+	got := newHeard()
+	from.Start(newHeard())
+	to.Start(got)
+	if links := from.Stats().Links; len(links) != 0 {
+		t.Errorf("before the first message: %+v", links)
+	}
+	from.Send(2, transport.Bulk, heartbeat(2))
+	<-got.got
+	if links := from.Stats().Links; len(links) != 1 || links[0].Node != 2 || links[0].Lane != transport.Bulk || !links[0].Open {
+		t.Errorf("with a stream: %+v", links)
+	}
+	to.stop()
+	eventually(func() bool { return !from.Stats().Links[0].Open })
+}
+
 // TestOtherServices: other services on the same server have their own codec.
 func TestOtherServices(t *testing.T) {
 	var b book

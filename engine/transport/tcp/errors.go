@@ -16,6 +16,8 @@ var (
 	ErrVersion = errors.New("peer speaks another protocol version")
 	// ErrProtocol: what answers is no transport, or the bytes were damaged.
 	ErrProtocol = errors.New("peer does not speak this protocol")
+	// ErrOtherTransport: the peer carries Raft's messages another way.
+	ErrOtherTransport = errors.New("peer uses another transport; give all nodes of a cluster the same")
 	// ErrNoAddress: the address book does not know the node.
 	ErrNoAddress = errors.New("no address of this node")
 
@@ -40,7 +42,7 @@ var (
 )
 
 var reasons = []error{
-	ErrForeignCluster, ErrWrongNode, ErrVersion, ErrProtocol, ErrNoAddress,
+	ErrForeignCluster, ErrWrongNode, ErrVersion, ErrProtocol, ErrOtherTransport, ErrNoAddress,
 	ErrCorrupt, ErrMalformed, ErrFrameTooLarge,
 	errNotOurs, errSlow, errLimit, errGone, errStalled, errListener,
 }

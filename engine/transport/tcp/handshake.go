@@ -38,6 +38,7 @@ const (
 	codeWrongNode
 	codeVersion
 	codeMalformed
+	codeOtherTransport
 )
 
 // refusals are the errors of the codes.
@@ -46,6 +47,7 @@ var refusals = map[code]error{
 	codeWrongNode:      ErrWrongNode,
 	codeVersion:        ErrVersion,
 	codeMalformed:      ErrProtocol,
+	codeOtherTransport: ErrOtherTransport,
 }
 
 // codeOf is codeOK for nil and for what is not answered at all.

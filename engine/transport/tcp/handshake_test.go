@@ -94,6 +94,23 @@ func TestConnectionsMax(t *testing.T) {
 	dialAs(t, n, 2, transport.Control)
 }
 
+// TestOtherTransport: a node that uses another transport says so to whoever dials
+// with this one, and to nobody else.
+func TestOtherTransport(t *testing.T) {
+	b := newBook()
+	impostor(t, b, 2, func(nc net.Conn) { Refuse(nc, 2) })
+	n := start(t, b, 1, anywhere, nil)
+	n.Send(2, transport.Control, []transport.Envelope{{Group: 1}})
+	eventually(t, "knows why", func() bool {
+		s := n.Stats()
+		return len(s.Peers) == 1 && errors.Is(s.Peers[0].Err, ErrOtherTransport)
+	})
+	addr, _ := b.get(2)
+	nc := dialRaw(t, addr)
+	write(t, nc, []byte("GET / HTTP/1.1"))
+	ended(t, nc)
+}
+
 // impostor answers each connection by hand.
 func impostor(t *testing.T, b *book, id ids.NodeID, answer func(nc net.Conn)) {
 	ln, err := net.Listen("tcp", anywhere)

@@ -52,8 +52,8 @@ type PeerStats struct {
 	Node  ids.NodeID
 	Lanes [transport.Lanes]LaneStats
 	// Err says why the last attempt to connect failed, nil if it did not:
-	// ErrForeignCluster, ErrWrongNode, ErrVersion, ErrProtocol, ErrNoAddress, or
-	// what the network said.
+	// ErrForeignCluster, ErrWrongNode, ErrVersion, ErrProtocol,
+	// ErrOtherTransport, ErrNoAddress, or what the network said.
 	Err error
 }
 
