@@ -111,6 +111,7 @@ type known struct {
 var experiments = map[string]known{
 	"fsync":       {"which disk discipline pays, and dyno's log against those of etcd and HashiCorp", fsyncExperiment},
 	"replication": {"three brokers, synced: against NATS JetStream, and from 8 to 1,000 partitions", replicationExperiment},
+	"transport":   {"Raft's messages in frames of our own over TCP, or over gRPC, with and without TLS", transportExperiment},
 }
 
 // Experiments lists the names RunExperiment knows, sorted.

@@ -68,11 +68,18 @@ func fakeUp(args []string) int {
 	data := flagValue(args, "--data")
 	err := os.MkdirAll(data, 0o755)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(data, "node"), []byte(strings.Join(args, " ")), 0o600)
+		err = os.WriteFile(filepath.Join(data, "node"), []byte("data"), 0o600)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	if config := flagValue(args, "--config"); config != "" {
+		text, err := os.ReadFile(config)
+		if err != nil || !strings.Contains(string(text), "peer_tls") || flagValue(args, "--transport") != "grpc" {
+			fmt.Fprintf(os.Stderr, "settings %q, %v, arguments %v\n", text, err, args)
+			return 64
+		}
 	}
 	if way == fakeSilent {
 		<-stop
