@@ -17,5 +17,5 @@
 // Every child is ended on every way out, Ctrl-C included; an experiment that was
 // interrupted goes on from its ledger.
 //
-// Read next: suite.go, experiment.go, fsync.go, then bench/record.
+// Read next: trial.go, suite.go, experiment.go, replication.go, then bench/record.
 package bench

@@ -36,7 +36,7 @@ func run() int {
 	case len(os.Args) >= 2 && os.Args[1] == "nats":
 		return runNats(ctx, os.Args[2:], os.Stdout, os.Stderr)
 	default:
-		fmt.Fprintln(os.Stderr, "dyno-peers is run by dyno: `dyno experiment fsync`; or try `dyno-peers versions`, `dyno-peers nats --help`")
+		fmt.Fprintln(os.Stderr, "dyno-peers is run by dyno: `dyno experiment replication`; or try `dyno-peers versions`, `dyno-peers nats --help`")
 		return 64
 	}
 	if err != nil {

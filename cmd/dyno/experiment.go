@@ -25,8 +25,8 @@ func newExperimentCommand() *cobra.Command {
 %s
 Arms run interleaved, each repetition in fresh processes and a fresh directory; everything written is read back and compared.
 After an interruption the same command goes on where it stopped. A missed target is an answer: the exit code stays 0.
-Exit codes: 0 ran, 1 a log did not give back what it took, 64 usage, 69 could not run.`, list.String()),
-		Example:   "  dyno experiment fsync --quick\n  dyno experiment fsync --only peers\n  dyno experiment fsync --record",
+Exit codes: 0 ran, 1 a log or a cluster did not give back what it took, 64 usage, 69 could not run.`, list.String()),
+		Example:   "  dyno experiment transport --quick\n  dyno experiment fsync --only peers\n  dyno experiment fsync --record",
 		ValidArgs: names,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
