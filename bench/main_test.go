@@ -74,9 +74,9 @@ func fakeUp(args []string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	if config := flagValue(args, "--config"); config != "" {
-		text, err := os.ReadFile(config)
-		if err != nil || !strings.Contains(string(text), "peer_tls") || flagValue(args, "--transport") != "grpc" {
+	if transport := flagValue(args, "--transport"); transport != "" { // the one that is tested comes with TLS
+		text, err := os.ReadFile(flagValue(args, "--config"))
+		if err != nil || !strings.Contains(string(text), "peer_tls") || transport != "grpc" {
 			fmt.Fprintf(os.Stderr, "settings %q, %v, arguments %v\n", text, err, args)
 			return 64
 		}

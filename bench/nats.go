@@ -59,7 +59,7 @@ func (b *bed) loadNATS(ctx context.Context, spec natsSpec) error {
 	ctx, giveUp := context.WithCancel(ctx)
 	defer giveUp()
 	spec.Dir, spec.Seed = filepath.Join(b.dir, "nats"), b.seed
-	// What the servers use they are asked for by dyno-peers; the watch has the disk.
+	// dyno-peers tells what it and its servers used; the watch has the disk.
 	w := &watch{ctx: ctx, giveUp: giveUp, dataDir: b.dir, tell: b.lab.live(b.name)}
 	w.brokers = func(context.Context) (total, error) { return total{at: time.Now()}, nil }
 	b.lab.progress.say(b.name, "start", "")

@@ -155,6 +155,11 @@ func TestReplicationAsksWhatWasPromised(t *testing.T) {
 		t.Errorf("not promised: %v", want)
 	}
 	comparableArms(t, e, clusterReps)
+	more := replicationExperiment(ExperimentConfig{Repetitions: 9})
+	comparableArms(t, more, 9)
+	if e.Config["repetitions_headline"] != clusterReps || more.Config["repetitions_headline"] != 9 {
+		t.Errorf("configurations %v and %v", e.Config, more.Config)
+	}
 }
 
 // comparableArms demands that the arms of every target ran next to each other often

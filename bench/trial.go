@@ -60,7 +60,7 @@ func (t *trial) run(ctx context.Context) (measured, error) {
 func (t *trial) load(ctx context.Context, c *cluster) (m measured, err error) {
 	ctx, giveUp := context.WithCancel(ctx)
 	defer giveUp()
-	w := &watch{ctx: ctx, giveUp: giveUp, dataDir: t.dir, tell: t.lab.live(t.name)}
+	w := &watch{ctx: ctx, giveUp: giveUp, client: readUsage, dataDir: t.dir, tell: t.lab.live(t.name)}
 	w.brokers = func(ctx context.Context) (total, error) { return c.sample(ctx, t.http) }
 	if t.beside != nil {
 		var begin sync.Once

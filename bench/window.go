@@ -40,6 +40,7 @@ type watch struct {
 	ctx     context.Context                      // of the load
 	giveUp  context.CancelFunc                   // ends the load
 	brokers func(context.Context) (total, error) // what they have used and counted so far
+	client  func(pid int) (usage, error)         // the same of the generator; nil where it tells by itself
 	dataDir string
 	tell    func(loadgen.Progress) // live line; may be nil
 	// measuring, if set, is called at each report of the timed window.
@@ -78,8 +79,10 @@ func (w *watch) take(pid int, raw json.RawMessage) (err error) {
 		w.measuring()
 	}
 	at := &point{acked: p.Acked}
-	if at.client, err = readUsage(pid); err != nil {
-		return fmt.Errorf("read usage of the load generator: %w", err)
+	if w.client != nil {
+		if at.client, err = w.client(pid); err != nil {
+			return fmt.Errorf("read usage of the load generator: %w", err)
+		}
 	}
 	if at.brokers, err = w.brokers(w.ctx); err != nil {
 		return err
