@@ -126,8 +126,10 @@ func TestReplicationOnFakes(t *testing.T) {
 	if out := opt.Out.(*strings.Builder).String(); !strings.Contains(out, "p99.9 ms") || strings.Contains(out, "appends/s") {
 		t.Errorf("the table:\n%s", out)
 	}
-	if told := opt.Err.(*strings.Builder).String(); !strings.Contains(told, `"phase":"drain","text":"`) {
-		t.Errorf("the progress of a load is not told:\n%s", told)
+	for _, arm := range []string{"closed/dyno", "closed/nats-always"} {
+		if told := opt.Err.(*strings.Builder).String(); !strings.Contains(told, arm+`, repetition 1","phase":"drain","text":"`) {
+			t.Errorf("the progress of %s is not told:\n%s", arm, told)
+		}
 	}
 	if pids := strays(); len(pids) > 0 {
 		t.Errorf("processes left: %v", pids)
