@@ -4,6 +4,8 @@ import (
 	"context"
 	"strconv"
 	"time"
+
+	"dyno/loadgen"
 )
 
 const (
@@ -31,7 +33,7 @@ func newClusterPlan(cfg ExperimentConfig, name, question, expectation string) *c
 	}
 	p.e.DiskNeed = loadDiskNeed(p.warmup + p.window)
 	p.e.Config = map[string]any{"quick": cfg.Quick, "seed": cfg.Seed, "fsync": true, "nodes": clusterNodes, "rf": clusterNodes,
-		"acks": "all", "warmup_s": p.warmup.Seconds(), "window_s": p.window.Seconds(), "linger_ms": 0, "compression": "none",
+		"acks": "all", "inflight": 5, "sticky_bytes": loadgen.StickyBytes, "warmup_s": p.warmup.Seconds(), "window_s": p.window.Seconds(), "linger_ms": 0, "compression": "none",
 		"closed_loop_clients": clusterClients, "repetitions_headline": p.headline(), "repetitions": cfg.plain()}
 	return p
 }

@@ -84,7 +84,7 @@ func (c *SuiteConfig) described() map[string]any {
 		"nodes": c.Nodes, "partitions": c.Partitions, "rf": c.rf(), "record_bytes": c.RecordBytes,
 		"producers": c.Producers, "acks": c.Acks, "repetitions": c.Repetitions,
 		"warmup_s": c.Warmup.Seconds(), "window_s": c.Window.Seconds(),
-		"linger_ms": 0, "compression": "none", "inflight": 5, "fsync": true,
+		"linger_ms": 0, "compression": "none", "inflight": 5, "sticky_bytes": loadgen.StickyBytes, "fsync": true,
 	}
 }
 

@@ -26,8 +26,11 @@ const (
 	wakeQuantum = int64(100 * time.Microsecond)  // a sender wakes at most this often; above 10,000/s it sends small bursts
 	overrunMin  = int64(1000 * time.Millisecond) // how long past the window a late sender may go on, or a tenth of the window
 	refillMax   = 256                            // free slots a sender that found none waits for
-	stickyBytes = 16 << 10                       // bytes to one partition before the next: Kafka's default batch.size
 )
+
+// StickyBytes of records without a key go to one partition before the next, as
+// with franz-go's own default partitioner.
+const StickyBytes = 64 << 10
 
 // window is a run's time frame, in ns on its clock, fixed before the first record. end is 0 when the run ends by count.
 type window struct {
@@ -103,7 +106,7 @@ func newProducer(f *flight, id int, rec *recorder) *producer {
 		draws:  newDraws(&f.cfg.Workload, f.cfg.Seed, uint64(id)),
 		done:   make(chan struct{}),
 		part:   int32(id % f.partitions),
-		room:   stickyBytes,
+		room:   StickyBytes,
 		// Enough closed-loop clients cover the partitions by themselves; each then keeps to one, and so does its ledger.
 		pinned: f.cfg.ClosedLoop >= f.partitions,
 	}
@@ -157,7 +160,7 @@ func (p *producer) nextPartition(size int) int32 {
 	}
 	p.room -= size
 	if p.room <= 0 || p.f.cfg.ClosedLoop > 0 {
-		p.room = stickyBytes
+		p.room = StickyBytes
 		if p.part++; int(p.part) == p.f.partitions {
 			p.part = 0
 		}
