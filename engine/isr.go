@@ -31,6 +31,8 @@ type isr struct {
 	ctx    context.Context // of the goroutine's rounds
 	cancel context.CancelFunc
 	done   chan struct{} // closed by run
+
+	abandoned uint64 // leaderships given up for want of a majority that were told; owner: run
 }
 
 const (
@@ -110,10 +112,19 @@ func (i *isr) look(ctx context.Context) (moving bool) {
 	if err != nil {
 		return false // the node is closing, or so busy that it looks again later
 	}
+	i.tellAbandoned()
 	i.fence(ctx, views)
 	i.tell(ctx, i.changes(views))
 	i.prefer(views)
 	return i.move(ctx, views)
+}
+
+// tellAbandoned says in one line what the leaders of many groups did.
+func (i *isr) tellAbandoned() {
+	if now := i.node.raft.Stats().Abandoned; now != i.abandoned {
+		i.node.cfg.Log.Warn("gave up leading: no majority of the replicas answers", "node", i.node.identity.NodeID, "groups", now-i.abandoned)
+		i.abandoned = now
+	}
 }
 
 // isrView is what a leader knew of its members at one moment.

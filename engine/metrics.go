@@ -82,6 +82,7 @@ func (c *collector) collectRaft(ch chan<- prometheus.Metric) {
 	count(ch, "dyno_raft_refused_total", "Proposals refused because a queue was full.", s.Refused+s.Overload)
 	count(ch, "dyno_raft_dropped_total", "Proposals that Raft dropped.", s.Dropped)
 	count(ch, "dyno_raft_snapshots_total", "Snapshots installed here.", s.Snapshots)
+	count(ch, "dyno_raft_abandoned_total", "Leaderships given up because no majority of the replicas answered.", s.Abandoned)
 	count(ch, "dyno_raft_lost_messages_total", "Messages of peers dropped because a mailbox was full.", s.Lost)
 	gauge(ch, "dyno_logs_lost", "Damaged logs that this node has left behind in its data directory.", c.node.identity.Life)
 	h := c.node.raft.Health()

@@ -36,6 +36,14 @@ func (c *collector) collectPeers(ch chan<- prometheus.Metric) {
 	count(ch, "dyno_peer_refused_total", "Connections of others refused.", s.Refused.Version, "reason", "version")
 	count(ch, "dyno_peer_refused_total", "Connections of others refused.", s.Refused.Garbage+s.Refused.Slow+s.Refused.Limit, "reason", "other")
 	count(ch, "dyno_peer_broken_frames_total", "Connections given up for a damaged frame.", s.Corrupt+s.Malformed+s.FrameTooLarge)
+	for _, p := range c.node.raft.Neighbors() {
+		node, silent := strconv.Itoa(int(p.Node)), 0
+		if p.Silent {
+			silent = 1
+		}
+		gauge(ch, "dyno_peer_silent", "1 while a node was not heard for an election timeout.", silent, "peer", node)
+		count(ch, "dyno_peer_silences_total", "Times a node was not heard for an election timeout.", p.Lost, "peer", node)
+	}
 	for _, p := range s.Peers {
 		node := strconv.Itoa(int(p.Node))
 		for lane := range p.Lanes {

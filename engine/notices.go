@@ -27,6 +27,10 @@ func (l logEvents) Event(e events.Event) {
 		log.Error("disk full: produce is refused, reads go on; free some space", "err", e.Err)
 	case events.DiskRoom:
 		log.Info("disk has room again: produce is accepted")
+	case events.NodeSilent:
+		log.Warn("a node is not heard", "peer", e.Peer, "for", e.For)
+	case events.NodeHeard:
+		log.Info("a node is heard again", "peer", e.Peer)
 	case events.SyncStalled:
 		log.Warn("a sync of the log stalls", "for", e.For)
 	case walEvent:

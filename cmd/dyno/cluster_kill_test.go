@@ -140,7 +140,7 @@ func (w *killWriter) awaitAll(ctx context.Context) {
 	w.t.Helper()
 	for {
 		w.mu.Lock()
-		all, more := w.heard == [killPartitions]bool{true, true, true, true}, w.more
+		all, more := !slices.Contains(w.heard[:], false), w.more
 		w.mu.Unlock()
 		if all {
 			return

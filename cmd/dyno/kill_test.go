@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -69,6 +71,8 @@ type killedBroker struct {
 	t                 *testing.T
 	bin, data, peers  string
 	kafka, raft, http string
+	via               []string  // a command that runs the broker, such as ip netns exec
+	said              io.Writer // hears its log: standard error
 	cmd               *exec.Cmd
 }
 
@@ -85,25 +89,36 @@ func buildDyno(t *testing.T, dir string) string {
 func newKilledBroker(t *testing.T, bin, dir string, node int) *killedBroker {
 	b := &killedBroker{t: t, bin: bin, data: filepath.Join(dir, fmt.Sprint("data-", node))}
 	b.kafka, b.raft, b.http = freeAddr(t), freeAddr(t), freeAddr(t)
+	b.format(node)
+	return b
+}
+
+// format makes the data directory, and sees to it that the broker ends with the
+// test.
+func (b *killedBroker) format(node int) {
+	b.t.Helper()
 	if out, err := exec.Command(b.bin, "format", "--data", b.data, "--cluster-id", "kill", "--node-id", strconv.Itoa(node)).CombinedOutput(); err != nil {
-		t.Fatalf("format: %v\n%s", err, out)
+		b.t.Fatalf("format: %v\n%s", err, out)
 	}
-	t.Cleanup(func() {
+	b.t.Cleanup(func() {
 		if b.cmd != nil {
 			b.kill()
 		}
 	})
-	return b
 }
 
 // start runs the broker.
 func (b *killedBroker) start() {
-	args := []string{"serve", "--data", b.data, "--kafka", b.kafka, "--raft", b.raft, "--admin", b.http}
+	args := []string{b.bin, "serve", "--data", b.data, "--kafka", b.kafka, "--raft", b.raft, "--admin", b.http}
 	if b.peers != "" {
 		args = append(args, "--peers", b.peers)
 	}
-	b.cmd = exec.Command(b.bin, args...)
+	args = append(slices.Clone(b.via), args...)
+	b.cmd = exec.Command(args[0], args[1:]...)
 	b.cmd.Stderr = os.Stderr
+	if b.said != nil {
+		b.cmd.Stderr = b.said
+	}
 	if err := b.cmd.Start(); err != nil {
 		b.t.Fatal(err)
 	}
@@ -144,7 +159,9 @@ type killWriter struct {
 	mu    sync.Mutex // guards what follows
 	acked int
 	at    map[uint64]killPlace
-	more  chan struct{} // closed at each acknowledgement, then replaced
+	more  chan struct{}         // closed at each acknowledgement, then replaced
+	ends  [killPartitions]int64 // behind the last acknowledged record
+	found map[killPlace]uint64  // what verify read
 
 	marked time.Time
 	heard  [killPartitions]bool // partitions that took a record produced after marked
@@ -178,12 +195,17 @@ func (w *killWriter) run(ctx context.Context) {
 		select {
 		case <-w.stop:
 			return
+		case <-ctx.Done():
+			return
 		default:
 		}
 		value := make([]byte, 100)
 		binary.BigEndian.PutUint64(value, n)
 		produced := time.Now()
 		w.client.Produce(ctx, &kgo.Record{Partition: int32(n % killPartitions), Value: value}, func(r *kgo.Record, err error) {
+			if ctx.Err() != nil {
+				return // the test is over, and was told why
+			}
 			if err != nil {
 				w.t.Errorf("record %d: %v", binary.BigEndian.Uint64(r.Value), err)
 				return
@@ -192,6 +214,7 @@ func (w *killWriter) run(ctx context.Context) {
 			w.acked++
 			w.heard[r.Partition] = w.heard[r.Partition] || produced.After(w.marked)
 			w.at[binary.BigEndian.Uint64(r.Value)] = killPlace{r.Partition, r.Offset}
+			w.ends[r.Partition] = max(w.ends[r.Partition], r.Offset+1)
 			close(w.more)
 			w.more = make(chan struct{})
 			w.mu.Unlock()
@@ -246,8 +269,12 @@ func (w *killWriter) verify(ctx context.Context, brokers ...string) {
 	}
 	total := int64(0)
 	ends.Each(func(o kadm.ListedOffset) { total += o.Offset })
-	next, last := [killPartitions]int64{}, [killPartitions]int64{-1, -1, -1, -1}
+	var next, last [killPartitions]int64
+	for p := range last {
+		last[p] = -1
+	}
 	found := 0
+	w.found = map[killPlace]uint64{}
 	for read := int64(0); read < total; {
 		fetches := cl.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
@@ -263,6 +290,7 @@ func (w *killWriter) verify(ctx context.Context, brokers ...string) {
 				w.t.Errorf("partition %d: record %d after %d", r.Partition, n, last[r.Partition])
 			}
 			next[r.Partition], last[r.Partition] = r.Offset+1, n
+			w.found[killPlace{r.Partition, r.Offset}] = uint64(n)
 			if at, ok := w.at[uint64(n)]; ok {
 				found++
 				if at != (killPlace{r.Partition, r.Offset}) {

@@ -66,6 +66,16 @@ type ReplicaDamaged struct {
 	Err     error
 }
 
+// NodeSilent: another node was not heard for an election timeout. Whatever it led
+// looks for another leader.
+type NodeSilent struct {
+	Peer ids.NodeID
+	For  time.Duration
+}
+
+// NodeHeard: a node that was silent speaks again.
+type NodeHeard struct{ Peer ids.NodeID }
+
 // SyncStalled: a sync of the log takes longer than it should.
 type SyncStalled struct{ For time.Duration }
 
@@ -104,6 +114,8 @@ func (BecameFollower) Name() string  { return "became_follower" }
 func (LeaderChanged) Name() string   { return "leader_changed" }
 func (ISRChanged) Name() string      { return "isr_changed" }
 func (ReplicaDamaged) Name() string  { return "replica_damaged" }
+func (NodeSilent) Name() string      { return "node_silent" }
+func (NodeHeard) Name() string       { return "node_heard" }
 func (SyncStalled) Name() string     { return "sync_stalled" }
 func (LogFailed) Name() string       { return "log_failed" }
 func (DiskFull) Name() string        { return "disk_full" }

@@ -4,9 +4,11 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"dyno/engine/events"
 	"dyno/engine/ids"
 	"dyno/engine/transport"
 )
@@ -32,7 +34,8 @@ type alive struct {
 type neighbor struct {
 	id    ids.NodeID
 	heard atomic.Uint64 // tick
-	down  bool          // owner: whoever passes the ticks
+	down  atomic.Bool   // written by whoever passes the ticks
+	lost  atomic.Uint64 // times it fell silent; likewise
 }
 
 const (
@@ -84,13 +87,32 @@ func (a *alive) pass(ticks int) (lost []ids.NodeID) {
 		silent := now - n.heard.Load()
 		switch {
 		case silent < downTicks:
-			n.down = false
-		case !n.down:
-			n.down = true
+			if n.down.CompareAndSwap(true, false) {
+				a.m.cfg.Listener.Event(events.NodeHeard{Peer: n.id})
+			}
+		case n.down.CompareAndSwap(false, true):
+			n.lost.Add(1)
+			a.m.cfg.Listener.Event(events.NodeSilent{Peer: n.id, For: time.Duration(silent) * a.m.cfg.Tick})
 			lost = append(lost, n.id)
 		}
 	}
 	return lost
+}
+
+// Neighbor is what this node hears of another one.
+type Neighbor struct {
+	Node   ids.NodeID
+	Silent bool   // not heard for an election timeout
+	Lost   uint64 // times it fell silent
+}
+
+// Neighbors gives the nodes that share a group with this one, in no order.
+func (m *Manager) Neighbors() []Neighbor {
+	var out []Neighbor
+	for _, n := range m.alive.list() {
+		out = append(out, Neighbor{Node: n.id, Silent: n.down.Load(), Lost: n.lost.Load()})
+	}
+	return out
 }
 
 // losing gives the calls that tell w's groups of nodes that are gone.

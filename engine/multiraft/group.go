@@ -253,6 +253,9 @@ func (g *Group) tellRole(was, now replica.Role) {
 	case leads && (!led || was.Term != now.Term):
 		to.Event(events.BecameLeader{Group: g.spec.Group, Replica: g.spec.Replica, Term: now.Term})
 	case led && !leads:
+		if now.Term == was.Term && slices.Contains(g.conf.Load().Voters, g.spec.Replica) {
+			g.w.counts.abandoned.Add(1) // nobody else leads yet, and it was not removed
+		}
 		to.Event(events.BecameFollower{Group: g.spec.Group, Replica: g.spec.Replica, Term: now.Term, Leader: now.Leader})
 	}
 	if was.Leader != now.Leader {
