@@ -155,10 +155,11 @@ type producerIDs struct {
 }
 
 // reserved says which records a full log takes into its reserve: those that make
-// room, and those that a node needs to start.
+// room, those that a node needs to start, and those that take work from one.
 func reserved(r metadata.Record) bool {
 	switch r.(type) {
-	case *metadata.DeleteTopic, *metadata.SetTopicConfigs, *metadata.SetBrokerConfigs, *metadata.ClusterCreated, *metadata.RegisterBroker:
+	case *metadata.DeleteTopic, *metadata.SetTopicConfigs, *metadata.SetBrokerConfigs, *metadata.ClusterCreated, *metadata.RegisterBroker,
+		*metadata.FenceBroker:
 		return true
 	}
 	return false

@@ -27,6 +27,17 @@ const (
 // it, and waits until it is applied here. It asks again, under the same request
 // id, until ctx ends: the record is applied once however often it was asked for.
 func (n *Node) change(ctx context.Context, r metadata.Record) (metadata.Result, error) {
+	return n.bring(ctx, r, n.meta.Await)
+}
+
+// ask is change without the wait: the leader has applied the record, this node may
+// not have.
+func (n *Node) ask(ctx context.Context, r metadata.Record) (metadata.Result, error) {
+	return n.bring(ctx, r, func(context.Context, ids.LogIndex) error { return nil })
+}
+
+// bring is change and ask; await is asked after each attempt that succeeded.
+func (n *Node) bring(ctx context.Context, r metadata.Record, await func(context.Context, ids.LogIndex) error) (metadata.Result, error) {
 	var id metadata.RequestID
 	if _, err := rand.Read(id[:]); err != nil {
 		return metadata.Result{}, fmt.Errorf("draw a request id: %w", err)
@@ -39,7 +50,7 @@ func (n *Node) change(ctx context.Context, r metadata.Record) (metadata.Result, 
 	for wait := changeRetryMin; ; wait = min(2*wait, changeRetryMax) {
 		res, err := n.changeOnce(ctx, c)
 		if err == nil {
-			err = n.meta.Await(ctx, res.Index)
+			err = await(ctx, res.Index)
 		}
 		if err == nil || !n.changeAgain(err) {
 			return res, mapMeta(err)

@@ -25,6 +25,7 @@ func (i *isr) fence(ctx context.Context, views map[ids.GroupID]isrView) {
 		if err := n.registerSelf(ctx); err != nil {
 			n.cfg.Log.Warn("fenced, and could not register again; it will be tried again", "node", n.identity.NodeID, "err", err)
 		}
+		i.disk.told = false // registering lifted that, too
 	}
 	v, leads := views[ids.MetadataGroup]
 	if !leads {

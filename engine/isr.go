@@ -32,7 +32,8 @@ type isr struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed by run
 
-	abandoned uint64 // leaderships given up for want of a majority that were told; owner: run
+	disk      fullDisk // owner: run
+	abandoned uint64   // leaderships given up for want of a majority that were told; owner: run
 }
 
 const (
@@ -61,7 +62,8 @@ func (i *isr) Close() error {
 	return nil
 }
 
-// led says that this node came to lead a group. It never blocks.
+// led says that this node came to lead a group, or that something else is to be
+// looked at soon. It never blocks.
 func (i *isr) led() {
 	select {
 	case i.wake <- struct{}{}:
@@ -113,6 +115,7 @@ func (i *isr) look(ctx context.Context) (moving bool) {
 		return false // the node is closing, or so busy that it looks again later
 	}
 	i.tellAbandoned()
+	i.tendDisk(ctx)
 	i.fence(ctx, views)
 	i.tell(ctx, i.changes(views))
 	i.prefer(views)

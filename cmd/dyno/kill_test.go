@@ -71,6 +71,7 @@ type killedBroker struct {
 	t                 *testing.T
 	bin, data, peers  string
 	kafka, raft, http string
+	config            string    // a configuration file in place of all that
 	via               []string  // a command that runs the broker, such as ip netns exec
 	said              io.Writer // hears its log: standard error
 	cmd               *exec.Cmd
@@ -100,6 +101,10 @@ func (b *killedBroker) format(node int) {
 	if out, err := exec.Command(b.bin, "format", "--data", b.data, "--cluster-id", "kill", "--node-id", strconv.Itoa(node)).CombinedOutput(); err != nil {
 		b.t.Fatalf("format: %v\n%s", err, out)
 	}
+	b.endWithTest()
+}
+
+func (b *killedBroker) endWithTest() {
 	b.t.Cleanup(func() {
 		if b.cmd != nil {
 			b.kill()
@@ -112,6 +117,9 @@ func (b *killedBroker) start() {
 	args := []string{b.bin, "serve", "--data", b.data, "--kafka", b.kafka, "--raft", b.raft, "--admin", b.http}
 	if b.peers != "" {
 		args = append(args, "--peers", b.peers)
+	}
+	if b.config != "" {
+		args = []string{b.bin, "serve", "--config", b.config}
 	}
 	args = append(slices.Clone(b.via), args...)
 	b.cmd = exec.Command(args[0], args[1:]...)
