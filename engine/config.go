@@ -57,7 +57,7 @@ type Config struct {
 	Log *slog.Logger
 	// Listener hears rare events beside the log; nil for nobody.
 	Listener events.Listener
-	// Now is the wall clock: time.Now.
+	// Now is the wall clock: time.Now. What it is used for: see clock.go.
 	Now func() time.Time
 }
 

@@ -129,6 +129,8 @@ func (c *collector) collectNode(ch chan<- prometheus.Metric) {
 	count(ch, "dyno_mover_failures_total", "Moves that failed and will be tried again.", c.node.mover.failures.Load())
 	count(ch, "dyno_retention_commands_total", "Commands that retention had replicated.", c.node.retention.commands.Load())
 	count(ch, "dyno_retention_freed_bytes_total", "Bytes of batches deleted below the log start.", c.node.retention.freed.Load())
+	count(ch, "dyno_clock_jumps_total", "Times the wall clock jumped by a second or more against the monotonic one.", c.node.clock.jumps.Load())
+	gauge(ch, "dyno_clock_ahead_seconds", "How far the wall clock is ahead of the middle one of all nodes.", c.node.raft.Clock().Off.Seconds())
 	count(ch, "dyno_disk_handovers_total", "Leaderships handed over because the disk is full.", c.node.isr.disk.handovers.Load())
 	cache := c.node.files.Stats()
 	count(ch, "dyno_store_opens_total", "Partition files opened.", cache.Opens)

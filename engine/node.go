@@ -44,6 +44,7 @@ type Node struct {
 	hosts     *hosts
 	mover     *mover
 	retention *retention
+	clock     *clockWatch
 	isr       *isr
 	front     *kafka.Server
 	listener  net.Listener // for Kafka clients
@@ -288,6 +289,8 @@ func (n *Node) openHosts() error {
 		n.isr.start()
 		n.onClose(n.isr.Close)
 	}
+	n.clock = startClockWatch(n)
+	n.onClose(n.clock.Close)
 	n.retention = startRetention(n)
 	n.onClose(n.retention.Close)
 	n.mover = startMover(n)
@@ -305,6 +308,7 @@ func (n *Node) serve() error {
 	n.front, err = kafka.Serve(kafka.Config{
 		Listener: n.listener, Backend: backend{n},
 		FrameBytesMax: n.cfg.Limits.RequestBytesMax, ConnectionsMax: n.cfg.Limits.ConnectionsMax,
+		NowMS: func() int64 { return n.raft.Clock().Now },
 	})
 	if err != nil {
 		return fmt.Errorf("start the Kafka front: %w", err)

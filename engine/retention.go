@@ -59,12 +59,21 @@ func (r *retention) round(ctx context.Context) {
 	}
 }
 
+// now is the time that has passed for certain, see clockWatch; 0 where it is not
+// known, and nothing is old.
+func (r *retention) now() int64 {
+	if c := r.node.raft.Clock(); c.Sure {
+		return c.Past
+	}
+	return 0
+}
+
 func (r *retention) tend(ctx context.Context, h *hosted) error {
 	if h.gone.Load() {
 		return nil
 	}
 	if h.group.Status().State == replica.Leader {
-		for _, c := range h.Housekeep(r.node.cfg.Now().UnixMilli(), h.coldFiles()) {
+		for _, c := range h.Housekeep(r.now(), h.coldFiles()) {
 			if err := h.command(ctx, c); err != nil {
 				return err
 			}

@@ -1,10 +1,6 @@
 package kafka
 
-import (
-	"time"
-
-	"dyno/engine/partition"
-)
+import "dyno/engine/partition"
 
 // adapt makes d's batch what the topic's configs ask for. compression.type
 // other than "producer" recompresses a batch of another codec: a new slice.
@@ -24,7 +20,7 @@ func (d *produced) adapt(set *partition.Settings) (code, error) {
 		d.Data, d.Batch = b, in
 	}
 	if set.AppendTime {
-		d.AppendTimeMS = time.Now().UnixMilli()
+		d.AppendTimeMS = d.req.c.srv.cfg.NowMS()
 		d.Batch = partition.SetAppendTime(d.Data, d.AppendTimeMS)
 	}
 	return codeNone, nil

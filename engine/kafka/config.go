@@ -45,6 +45,10 @@ type Config struct {
 	RequestTimeout time.Duration // for requests that bring no timeout (30 s)
 	TimeoutMax     time.Duration // cap on a timeout a client asks for (5 min)
 	DrainTimeout   time.Duration // Close waits so long for answers (5 s)
+
+	// NowMS is the wall clock in milliseconds that LogAppendTime stamps: time.Now.
+	// Called by any goroutine.
+	NowMS func() int64
 }
 
 // ErrConfig is wrapped by every complaint of Serve about its Config.
@@ -67,6 +71,9 @@ func (c *Config) setDefaults() {
 	def(&c.RequestTimeout, 30*time.Second)
 	def(&c.TimeoutMax, 5*time.Minute)
 	def(&c.DrainTimeout, 5*time.Second)
+	if c.NowMS == nil {
+		c.NowMS = func() int64 { return time.Now().UnixMilli() }
+	}
 }
 
 func def[T comparable](v *T, d T) {

@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/raft/v3/raftpb"
-
 	"dyno/engine/events"
 	"dyno/engine/ids"
 	"dyno/engine/transport"
@@ -36,6 +34,7 @@ type neighbor struct {
 	heard atomic.Uint64 // tick
 	down  atomic.Bool   // written by whoever passes the ticks
 	lost  atomic.Uint64 // times it fell silent; likewise
+	clock atomic.Pointer[clockAt]
 }
 
 const (
@@ -82,7 +81,7 @@ func (a *alive) pass(ticks int) (lost []ids.NodeID) {
 	pulse := now/pulseTicks != (now-uint64(ticks))/pulseTicks
 	for _, n := range a.list() {
 		if pulse && a.m.cfg.Transport != nil && a.m.failure() == nil { // a dead log leads nothing: be missed
-			a.m.cfg.Transport.Send(n.id, transport.Control, []transport.Envelope{{Message: raftpb.Message{Type: raftpb.MsgHeartbeat}}})
+			a.m.cfg.Transport.Send(n.id, transport.Control, a.pulse())
 		}
 		silent := now - n.heard.Load()
 		switch {

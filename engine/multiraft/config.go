@@ -61,8 +61,8 @@ type Config struct {
 	// EntryBytesMax bounds the data of one proposal, below what one record of
 	// the log may hold: 32 MiB.
 	EntryBytesMax int
-	// NowMS is the wall clock in milliseconds handed to StateMachine.Stamp:
-	// time.Now. Called by the workers.
+	// NowMS is the wall clock in milliseconds handed to StateMachine.Stamp, and
+	// told to the other nodes: time.Now. Called by any goroutine.
 	NowMS func() int64
 }
 

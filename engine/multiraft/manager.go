@@ -363,7 +363,8 @@ func (h handler) Receive(from ids.NodeID, batch []transport.Envelope) {
 	for i := range batch {
 		e := &batch[i]
 		if e.Group == 0 {
-			continue // a pulse: it has done its work
+			h.m.alive.hearPulse(from, &e.Message)
+			continue
 		}
 		g := h.m.Group(e.Group)
 		if g == nil || uint64(g.spec.Replica) != e.Message.To {

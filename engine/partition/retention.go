@@ -77,8 +77,9 @@ const clockShare = 24
 // Housekeep gives the commands a leader should propose now, none most of the
 // time: a new log start as retention asks for, given the files of L1 in order,
 // and its clock while there are producers to forget. A partition without
-// producers is left in peace. Call it every few minutes at least; any goroutine
-// may call.
+// producers is left in peace. nowMS is a time that has passed for certain, 0 where
+// none is known: then only bytes count. Call it every few minutes at least; any
+// goroutine may call.
 func (p *Partition) Housekeep(nowMS int64, cold []LogFile) [][]byte {
 	var out [][]byte
 	start := p.Offsets().LogStart
