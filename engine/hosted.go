@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -103,6 +104,18 @@ func (h *hosted) syncedNodes() []ids.NodeID {
 		return *p
 	}
 	return nil
+}
+
+// wasInSync are the nodes that were in sync when this node last looked in the term
+// it leads in; before that what the metadata says, and all where it says nothing.
+func (h *hosted) wasInSync(said []ids.NodeID) []ids.NodeID {
+	switch {
+	case h.led.rounds > 1:
+		return h.syncedNodes()
+	case len(said) > 0:
+		return said
+	}
+	return slices.Collect(maps.Values(*h.members.Load()))
 }
 
 func (h *hosted) setInSync(nodes []ids.NodeID) {

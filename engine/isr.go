@@ -33,7 +33,8 @@ type isr struct {
 	done   chan struct{} // closed by run
 
 	disk      fullDisk // owner: run
-	abandoned uint64   // leaderships given up for want of a majority that were told; owner: run
+	lags      lags
+	abandoned uint64 // leaderships given up for want of a majority that were told; owner: run
 }
 
 const (
@@ -143,6 +144,8 @@ func (i *isr) changes(views map[ids.GroupID]isrView) []metadata.PartitionISR {
 	n := i.node
 	img := n.meta.Image()
 	var out []metadata.PartitionISR
+	i.lags.begin()
+	defer i.lags.end(n)
 	for _, h := range n.hosts.list() {
 		v, leads := views[h.group.ID()]
 		if !leads {
@@ -155,6 +158,7 @@ func (i *isr) changes(views map[ids.GroupID]isrView) []metadata.PartitionISR {
 		}
 		said := &t.Partitions[h.part]
 		in := v.inSync(h, said.ISR)
+		i.lags.note(h, &v, h.wasInSync(said.ISR), in)
 		h.setInSync(in)
 		if said.Leader == n.identity.NodeID && said.Term == v.term && slices.Equal(said.ISR, in) {
 			continue

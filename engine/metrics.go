@@ -21,6 +21,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.collectFront(ch)
 	c.collectNode(ch)
 	c.collectPeers(ch)
+	c.collectLag(ch)
 }
 
 // metric is one sample; labels are pairs of name and value.
@@ -81,6 +82,7 @@ func (c *collector) collectRaft(ch chan<- prometheus.Metric) {
 	count(ch, "dyno_raft_reads_total", "ReadIndex attempts.", s.Reads)
 	count(ch, "dyno_raft_refused_total", "Proposals refused because a queue was full.", s.Refused+s.Overload)
 	count(ch, "dyno_raft_dropped_total", "Proposals that Raft dropped.", s.Dropped)
+	count(ch, "dyno_raft_snapshots_sent_total", "Snapshots sent to replicas that lack what is deleted here.", s.SentSnaps)
 	count(ch, "dyno_raft_snapshots_total", "Snapshots installed here.", s.Snapshots)
 	count(ch, "dyno_raft_no_room_total", "Appends of peers dropped because the disk is full; they come again.", s.NoRoom)
 	count(ch, "dyno_raft_abandoned_total", "Leaderships given up because no majority of the replicas answered.", s.Abandoned)

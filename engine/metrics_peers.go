@@ -88,3 +88,24 @@ func asFrames(g grpctransport.Stats) tcp.Stats {
 	}
 	return s
 }
+
+// collectLag tells of the replicas of partitions that this node leads, by the node
+// they live on, as of the last look, a second ago at most.
+func (c *collector) collectLag(ch chan<- prometheus.Metric) {
+	l := &c.node.isr.lags
+	for why := range outReasons {
+		count(ch, "dyno_isr_shrinks_total", "Replicas that fell out of sync with their leader here, by reason.", l.shrinks[why].Load(), "reason", why.String())
+	}
+	count(ch, "dyno_isr_expands_total", "Replicas that came in sync with their leader here.", l.expands.Load())
+	last := l.last.Load()
+	if last == nil {
+		return
+	}
+	for node, of := range *last {
+		peer := strconv.Itoa(int(node))
+		gauge(ch, "dyno_replica_lag_entries_max", "Most entries that a replica on a node lacks of what its leader here has committed.", uint64(of.max), "peer", peer)
+		for why, n := range of.out {
+			gauge(ch, "dyno_replicas_out_of_sync", "Replicas on a node that are not in sync with their leader here, by reason.", n, "peer", peer, "reason", outReason(why).String())
+		}
+	}
+}

@@ -32,6 +32,8 @@ func (l logEvents) Event(e events.Event) {
 		log.Warn("a node is not heard", "peer", e.Peer, "for", e.For)
 	case events.NodeHeard:
 		log.Info("a node is heard again", "peer", e.Peer)
+	case events.SnapshotSent:
+		log.Info("a replica lacks what is deleted here, and is sent a snapshot", "group", e.Group, "peer", e.Peer, "index", e.Index, "bytes", e.Bytes)
 	case events.SyncStalled:
 		log.Warn("a sync of the log stalls", "for", e.For)
 	case walEvent:

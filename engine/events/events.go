@@ -88,10 +88,12 @@ type DiskFull struct{ Err error }
 // DiskRoom: the disk has room again.
 type DiskRoom struct{}
 
-// SnapshotSent and SnapshotApplied: a replica was caught up by a snapshot.
+// SnapshotSent: a replica lacks entries that its leader has no more, and is sent
+// where the log begins, with the state there. Again if it got lost.
 type SnapshotSent struct {
 	Group ids.GroupID
 	To    ids.ReplicaID
+	Peer  ids.NodeID // where To lives
 	Index ids.LogIndex
 	Bytes int64
 }

@@ -10,7 +10,7 @@ import (
 type counters struct {
 	drains, appends, records, messages, full                 atomic.Uint64
 	proposals, proposed, dropped, overload, reads, readsFull atomic.Uint64
-	snapshots, abandoned                                     atomic.Uint64
+	snapshots, sentSnapshots, abandoned                      atomic.Uint64
 }
 
 // add counts what a replica did since it was counted last.
@@ -38,6 +38,7 @@ type Stats struct {
 	Proposed  uint64 // entries in them
 	Reads     uint64 // ReadIndex attempts
 	Snapshots uint64 // installed
+	SentSnaps uint64 // sent to peers
 	Abandoned uint64 // leaderships given up because no majority answered
 
 	Refused   uint64 // proposals refused: a mailbox was full
@@ -62,6 +63,7 @@ func (m *Manager) Stats() Stats {
 		s.Proposed += c.proposed.Load()
 		s.Reads += c.reads.Load()
 		s.Snapshots += c.snapshots.Load()
+		s.SentSnaps += c.sentSnapshots.Load()
 		s.Abandoned += c.abandoned.Load()
 		s.ReadsFull += c.readsFull.Load()
 		s.Overload += c.overload.Load()

@@ -10,6 +10,7 @@ import (
 
 	"go.etcd.io/raft/v3/raftpb"
 
+	"dyno/engine/events"
 	"dyno/engine/ids"
 	"dyno/engine/replica"
 	"dyno/engine/transport"
@@ -194,6 +195,12 @@ func (w *worker) collect(g *Group) {
 			w.peers[node] = lanes
 			at, _ := slices.BinarySearch(w.order, node)
 			w.order = slices.Insert(w.order, at, node)
+		}
+		if m.Type == raftpb.MsgSnap {
+			w.counts.sentSnapshots.Add(1)
+			w.m.cfg.Listener.Event(events.SnapshotSent{
+				Group: g.spec.Group, To: ids.ReplicaID(m.To), Peer: node, Index: ids.LogIndex(m.Snapshot.Metadata.Index), Bytes: int64(len(m.Snapshot.Data)),
+			})
 		}
 		lane := transport.LaneOf(m)
 		lanes[lane] = append(lanes[lane], transport.Envelope{Group: g.spec.Group, Message: *m})
