@@ -78,13 +78,14 @@ const (
 )
 
 // Drain makes the node ready to stop without anybody noticing: it says so in the
-// metadata, hands every leadership to another node, and then has itself fenced.
-// It returns when that is done, when nobody can take over, or when ctx ends. The
-// node serves on; Close ends it.
+// metadata, hands every leadership to another node, has itself fenced, and answers
+// for a moment those who ask where to go. It returns when that is done, when
+// nobody can take over, or when ctx ends. The node serves on; Close ends it.
 func (n *Node) Drain(ctx context.Context) error {
 	if n.transport() == nil {
 		return nil
 	}
+	began, led := time.Now(), n.raft.Health().Leaders
 	n.notices.Event(events.DrainPhase{Phase: "fence"})
 	if err := n.fenceSelf(ctx, true); err != nil {
 		n.cfg.Log.Warn("draining without the metadata's knowledge", "node", n.identity.NodeID, "err", err)
@@ -110,8 +111,48 @@ func (n *Node) Drain(ctx context.Context) error {
 	if err := n.fenceSelf(ctx, false); err != nil {
 		n.cfg.Log.Info("left without being fenced; the controller will", "node", n.identity.NodeID, "err", err)
 	}
+	n.linger(ctx)
+	n.cfg.Log.Info("drained: everything is handed over", "node", n.identity.NodeID, "groups", led, "for", time.Since(began).Round(time.Millisecond))
 	return nil
 }
+
+// linger lets those who were refused ask where to go, here too: it returns when
+// nobody has produced or asked for metadata for lingerQuiet, after lingerMax at
+// most, and at once without clients.
+func (n *Node) linger(ctx context.Context) {
+	asked := func() int64 {
+		s := n.front.Snapshot()
+		return s.Requests["Produce"] + s.Requests["Metadata"]
+	}
+	if n.front.Snapshot().Connections == 0 {
+		return
+	}
+	n.notices.Event(events.DrainPhase{Phase: "linger"})
+	ctx, cancel := context.WithTimeout(ctx, lingerMax)
+	defer cancel()
+	quiet := time.NewTimer(lingerQuiet)
+	defer quiet.Stop()
+	tick := time.NewTicker(drainStep)
+	defer tick.Stop()
+	for last := asked(); ; {
+		select {
+		case <-tick.C:
+			if now := asked(); now != last {
+				last = now
+				quiet.Reset(lingerQuiet)
+			}
+		case <-quiet.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+const (
+	lingerQuiet = 100 * time.Millisecond // Java's retry.backoff.ms; librdkafka asks as often while it has no leader
+	lingerMax   = time.Second
+)
 
 func (n *Node) fenceSelf(ctx context.Context, drain bool) error {
 	ctx, cancel := context.WithTimeout(ctx, drainFence)

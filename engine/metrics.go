@@ -85,6 +85,7 @@ func (c *collector) collectRaft(ch chan<- prometheus.Metric) {
 	count(ch, "dyno_raft_snapshots_sent_total", "Snapshots sent to replicas that lack what is deleted here.", s.SentSnaps)
 	count(ch, "dyno_raft_snapshots_total", "Snapshots installed here.", s.Snapshots)
 	count(ch, "dyno_raft_no_room_total", "Appends of peers dropped because the disk is full; they come again.", s.NoRoom)
+	count(ch, "dyno_raft_elected_total", "Leaderships won here.", s.Elected)
 	count(ch, "dyno_raft_abandoned_total", "Leaderships given up because no majority of the replicas answered.", s.Abandoned)
 	count(ch, "dyno_raft_lost_messages_total", "Messages of peers dropped because a mailbox was full.", s.Lost)
 	gauge(ch, "dyno_logs_lost", "Damaged logs that this node has left behind in its data directory.", c.node.identity.Life)

@@ -107,7 +107,7 @@ type SnapshotApplied struct {
 
 // DrainPhase: a graceful shutdown entered a phase.
 type DrainPhase struct {
-	Phase string // "fence", "drain", "transfer", "sync", "leave"
+	Phase string // "fence", "transfer", "leave", "linger"
 	Left  int    // groups still to do
 }
 

@@ -251,6 +251,7 @@ func (g *Group) tellRole(was, now replica.Role) {
 	leads := now.State == replica.Leader
 	switch {
 	case leads && (!led || was.Term != now.Term):
+		g.w.counts.elected.Add(1)
 		to.Event(events.BecameLeader{Group: g.spec.Group, Replica: g.spec.Replica, Term: now.Term})
 	case led && !leads:
 		if now.Term == was.Term && slices.Contains(g.conf.Load().Voters, g.spec.Replica) {

@@ -10,7 +10,7 @@ import (
 type counters struct {
 	drains, appends, records, messages, full                 atomic.Uint64
 	proposals, proposed, dropped, overload, reads, readsFull atomic.Uint64
-	snapshots, sentSnapshots, abandoned                      atomic.Uint64
+	snapshots, sentSnapshots, elected, abandoned             atomic.Uint64
 }
 
 // add counts what a replica did since it was counted last.
@@ -39,6 +39,7 @@ type Stats struct {
 	Reads     uint64 // ReadIndex attempts
 	Snapshots uint64 // installed
 	SentSnaps uint64 // sent to peers
+	Elected   uint64 // leaderships won here
 	Abandoned uint64 // leaderships given up because no majority answered
 
 	Refused   uint64 // proposals refused: a mailbox was full
@@ -64,6 +65,7 @@ func (m *Manager) Stats() Stats {
 		s.Reads += c.reads.Load()
 		s.Snapshots += c.snapshots.Load()
 		s.SentSnaps += c.sentSnapshots.Load()
+		s.Elected += c.elected.Load()
 		s.Abandoned += c.abandoned.Load()
 		s.ReadsFull += c.readsFull.Load()
 		s.Overload += c.overload.Load()

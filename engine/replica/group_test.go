@@ -31,13 +31,25 @@ func TestStepDownFailsWaitersAndRollsBack(t *testing.T) {
 			old.sync()
 		}
 	}
+	if n := old.sm.Stamped(); n != 0 {
+		t.Errorf("%d stamped proposals were not rolled back", n)
+	}
+	old.propose(2) // these wait for the next leader's name as well
+	old.turn()
+	mine = append(mine, s.open[len(s.open)-2:]...)
+	for _, w := range mine {
+		if w.answers != 0 && w.wait == replica.WaitCommit {
+			t.Errorf("%s: answered before anybody could be named: %v", w.data, w.err)
+		}
+	}
+	for range 5 { // and no longer
+		old.rep.Tick()
+	}
+	old.turn()
 	for _, w := range mine {
 		if w.wait == replica.WaitCommit && (w.answers != 1 || !errors.Is(w.err, replica.ErrNotLeader)) {
 			t.Errorf("%s: %d answers, %v", w.data, w.answers, w.err)
 		}
-	}
-	if n := old.sm.Stamped(); n != 0 {
-		t.Errorf("%d stamped proposals were not rolled back", n)
 	}
 	s.settle(100)
 	s.check()
@@ -57,8 +69,9 @@ func TestTransferHoldsProposalsAndMovesLeadership(t *testing.T) {
 		t.Fatalf("leader %d, want %d", s.leader().id, to)
 	}
 	for _, w := range s.open {
-		if w.answers != 1 || !errors.Is(w.err, replica.ErrNotLeader) {
-			t.Errorf("%s: %d answers, %v", w.data, w.answers, w.err)
+		var named *replica.NotLeaderError
+		if w.answers != 1 || !errors.As(w.err, &named) || named.Leader != to {
+			t.Errorf("%s: %d answers, %v; want one that names %d", w.data, w.answers, w.err, to)
 		}
 	}
 	if err := old.rep.Transfer(to); !errors.Is(err, replica.ErrNotLeader) {
@@ -303,6 +316,10 @@ func TestCopies(t *testing.T) {
 		l.rep.Tick()
 		l.turn()
 	}
+	for range 5 { // it waits for the next leader's name, in vain
+		l.rep.Tick()
+	}
+	l.turn()
 	if again.answers != 1 || !errors.Is(again.err, replica.ErrNotLeader) {
 		t.Errorf("after the leadership: %d answers, %v", again.answers, again.err)
 	}

@@ -39,6 +39,8 @@ func (r *Replica) Propose(drain []*Proposal) {
 func (r *Replica) enqueue(p *Proposal) (refused bool) {
 	size := int64(len(p.Data))
 	switch {
+	case !r.mayLead() && r.parting():
+		r.parted.push(p)
 	case !r.mayLead():
 		p.Refuse(r.notLeader())
 	case r.behind, r.queue.len() > 0 && r.queueBytes+size > r.cfg.QueueBytesMax:

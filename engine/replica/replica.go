@@ -73,6 +73,7 @@ type Replica struct {
 	durable     line           // WaitDurable, by index
 	committed   line           // WaitCommit, by index
 	held        line           // committed and applied, waits for more copies
+	parted      parted         // lost their leader and wait for the next one's name
 	reads       reads
 
 	newest raftpb.HardState // what Raft said last
@@ -162,7 +163,7 @@ func (r *Replica) Stats() Stats { return r.stats }
 
 // Pending counts proposals and reads without an answer.
 func (r *Replica) Pending() int {
-	return r.queue.len() + r.durable.len() + r.committed.len() + r.held.len() + r.reads.len()
+	return r.queue.len() + r.durable.len() + r.committed.len() + r.held.len() + r.parted.len() + r.reads.len()
 }
 
 // NeedsTick says whether time matters to the replica: not to a sole voter that
@@ -280,6 +281,7 @@ func (r *Replica) failAll(err error) {
 	r.durable.failAll(err)
 	r.committed.failAll(err)
 	r.held.failAll(err)
+	r.parted.failAll(err)
 }
 
 // fail stops the replica if err is not nil.
@@ -328,7 +330,8 @@ func (r *Replica) observe() {
 		}
 	}
 	if !r.mayLead() {
-		r.failQueue(r.notLeader())
+		r.queueBytes = 0
+		r.part(&r.queue)
 	}
 	r.reads.again()
 }
@@ -341,17 +344,17 @@ var states = [...]State{
 }
 
 // stepDown ends a leadership: what was stamped is rolled back before any entry
-// of the next leader is applied.
+// of the next leader is applied. Its waiters hear of it soon, see parted.
 func (r *Replica) stepDown() {
 	if r.led != 0 {
 		r.led = 0
 		r.sm.Follow()
 	}
-	err := r.notLeader()
-	r.durable.failAll(err)
+	r.parted.shown, r.parted.until = 0, r.heard.now+partedTicks
+	r.part(&r.durable)
 	if !forced().has(mutIndexOnly) {
-		r.held.failAll(err)
-		r.committed.failAll(err)
+		r.part(&r.held)
+		r.part(&r.committed)
 	}
 }
 

@@ -56,6 +56,13 @@ type Stored struct {
 // stored is added to out. A replica that is damaged by it, or already stopped,
 // adds nothing and returns Err.
 func (r *Replica) Turn(nowMS int64, out *Output) error {
+	r.tellParted()
+	err := r.turn(nowMS, out)
+	r.parted.shown = r.role.Leader
+	return err
+}
+
+func (r *Replica) turn(nowMS int64, out *Output) error {
 	for r.err == nil && !r.solo.on && r.incoming == nil {
 		r.observe()
 		r.pump(nowMS, out)
