@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -89,6 +90,7 @@ func newKilledCluster(t *testing.T, n int) *killedCluster {
 	var peers []string
 	for i := range n {
 		b := newKilledBroker(t, bin, dir, i+1)
+		b.keepLog(filepath.Join(dir, fmt.Sprint("log-", i+1)))
 		c.nodes = append(c.nodes, b)
 		peers = append(peers, fmt.Sprintf("%d@%s", i+1, b.raft))
 	}

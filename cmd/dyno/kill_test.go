@@ -155,7 +155,7 @@ func (b *killedBroker) kill() {
 	b.cmd = nil
 }
 
-const killPartitions = 4
+const killPartitions = 8
 
 // killWriter produces numbered records and remembers what was acknowledged.
 type killWriter struct {
@@ -163,6 +163,7 @@ type killWriter struct {
 	client *kgo.Client
 	stop   chan struct{}
 	done   chan struct{}
+	pace   *time.Ticker // where set, paceRecords go at each tick
 
 	mu    sync.Mutex // guards what follows
 	acked int
@@ -171,8 +172,10 @@ type killWriter struct {
 	ends  [killPartitions]int64 // behind the last acknowledged record
 	found map[killPlace]uint64  // what verify read
 
-	marked time.Time
-	heard  [killPartitions]bool // partitions that took a record produced after marked
+	lastAck [killPartitions]time.Time
+	gap     [killPartitions]time.Duration // longest between two acknowledgements since takeGap
+	marked  time.Time
+	heard   [killPartitions]bool // partitions that took a record produced after marked
 }
 
 type killPlace struct {
@@ -180,21 +183,29 @@ type killPlace struct {
 	offset int64
 }
 
+// paceRecords are one for each partition.
+const paceRecords = killPartitions
+
 func newKillWriter(t *testing.T, ctx context.Context, rf int16, brokers ...string) *killWriter {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.MetadataMinAge(50*time.Millisecond),
+	w := makeKillWriter(t, ctx, rf, brokers)
+	go w.run(ctx)
+	return w
+}
+
+// makeKillWriter is newKillWriter without run; opts come after its own.
+func makeKillWriter(t *testing.T, ctx context.Context, rf int16, brokers []string, opts ...kgo.Opt) *killWriter {
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(brokers...), kgo.MetadataMinAge(50 * time.Millisecond),
 		// A process that is stopped keeps its connections: give up on it soon.
-		kgo.ProduceRequestTimeout(2*time.Second), kgo.RequestTimeoutOverhead(time.Second),
+		kgo.ProduceRequestTimeout(2 * time.Second), kgo.RequestTimeoutOverhead(time.Second),
 		kgo.DefaultProduceTopic("kill"), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.RecordDeliveryTimeout(time.Minute), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(1000))
+		kgo.RecordDeliveryTimeout(time.Minute), kgo.ProducerLinger(0), kgo.MaxBufferedRecords(1000)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := kadm.NewClient(cl).CreateTopic(ctx, killPartitions, rf, nil, "kill"); err != nil {
 		t.Fatal(err)
 	}
-	w := &killWriter{t: t, client: cl, stop: make(chan struct{}), done: make(chan struct{}), at: map[uint64]killPlace{}, more: make(chan struct{})}
-	go w.run(ctx)
-	return w
+	return &killWriter{t: t, client: cl, stop: make(chan struct{}), done: make(chan struct{}), at: map[uint64]killPlace{}, more: make(chan struct{})}
 }
 
 func (w *killWriter) run(ctx context.Context) {
@@ -206,6 +217,15 @@ func (w *killWriter) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		default:
+		}
+		if w.pace != nil && n%paceRecords == 0 {
+			select {
+			case <-w.pace.C:
+			case <-w.stop:
+				return
+			case <-ctx.Done():
+				return
+			}
 		}
 		value := make([]byte, 100)
 		binary.BigEndian.PutUint64(value, n)
@@ -222,6 +242,11 @@ func (w *killWriter) run(ctx context.Context) {
 			w.acked++
 			w.heard[r.Partition] = w.heard[r.Partition] || produced.After(w.marked)
 			w.at[binary.BigEndian.Uint64(r.Value)] = killPlace{r.Partition, r.Offset}
+			now := time.Now()
+			if last := w.lastAck[r.Partition]; !last.IsZero() {
+				w.gap[r.Partition] = max(w.gap[r.Partition], now.Sub(last))
+			}
+			w.lastAck[r.Partition] = now
 			w.ends[r.Partition] = max(w.ends[r.Partition], r.Offset+1)
 			close(w.more)
 			w.more = make(chan struct{})

@@ -42,7 +42,7 @@ func TestOneWayLoss(t *testing.T) {
 	r := newStaleReaders(w, c)
 	w.awaitAcks(ctx, 500)
 	leader := int(c.leader(ctx, kadm.NewClient(w.client)))
-	a, b := leader%3+1, (leader+1)%3+1
+	a := leader%3 + 1
 	term := c.nodes[leader-1].role(ctx, 0).Term
 
 	c.oneWay(ctx, w, a, [][2]int{{leader, a}})
@@ -55,7 +55,8 @@ func TestOneWayLoss(t *testing.T) {
 
 	// By now somebody else may lead.
 	leader = int(c.leader(ctx, kadm.NewClient(w.client)))
-	a, b = leader%3+1, (leader+1)%3+1
+	a = leader%3 + 1
+	b := (leader+1)%3 + 1
 	old := c.nodes[leader-1]
 	lost := [][2]int{{a, leader}, {b, leader}}
 	c.lose(w, lost)
