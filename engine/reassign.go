@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"dyno/engine/admin"
@@ -22,9 +21,7 @@ import (
 // no step is lost or done twice.
 //
 //	metadata.Reassign     the replicas that join get ids, their nodes open them
-//	learner               they are sent the log and do not vote
-//	caught up             they lack at most isrBack entries
-//	joint change          they vote, those that leave do not (thesis section 4.3)
+//	the steps of multiraft.Move
 //	metadata.Reassigned   the nodes that hold a replica no more delete it
 
 // move takes the next step of every move of a partition that this node leads;
@@ -48,64 +45,26 @@ func (i *isr) move(ctx context.Context, views map[ids.GroupID]isrView) (moving b
 
 // moveStep takes one step, or none where one is under way.
 func (n *Node) moveStep(ctx context.Context, h *hosted, p *metadata.Partition, v *isrView) error {
-	have := h.group.Members()
-	if len(have.Outgoing) > 0 {
-		return n.barrier(ctx, h) // leaves by itself, with the next entry that is applied
+	move := multiraft.Move{
+		Self: h.group.Replica(), Have: h.group.Members(), Progress: v.members, Commit: v.commit, Lag: isrBack, Silence: drainSilence,
 	}
-	var want, learn, vote, remove []ids.ReplicaID
 	for _, node := range p.Target {
-		id := p.On(node)
-		want = append(want, id)
-		switch {
-		case slices.Contains(have.Voters, id):
-		case !slices.Contains(have.Learners, id):
-			learn = append(learn, id)
-		case v.caughtUp(id):
-			vote = append(vote, id)
-		default:
-			return nil // it is being sent the log
-		}
+		move.Want = append(move.Want, p.On(node))
 	}
-	if len(learn) > 0 {
-		return h.group.ChangeMembers(multiraft.Change{Learn: learn})
-	}
-	for _, id := range slices.Concat(have.Voters, have.Learners) {
-		if !slices.Contains(want, id) {
-			remove = append(remove, id)
-		}
-	}
-	if len(vote) == 0 && len(remove) == 0 {
-		if err := n.barrier(ctx, h); err != nil {
+	step := move.Next()
+	switch {
+	case step.Change != nil:
+		return h.group.ChangeMembers(*step.Change)
+	case step.Transfer != 0:
+		return h.group.Transfer(step.Transfer)
+	case step.Barrier, step.Done:
+		if err := h.command(ctx, partition.LogStartCommand(h.Offsets().LogStart)); err != nil || step.Barrier {
 			return err
 		}
 		_, err := n.change(ctx, &metadata.Reassigned{Move: p.Move, PartitionNodes: metadata.PartitionNodes{Topic: h.topic, Partition: h.part, Nodes: p.Target}})
 		return err
 	}
-	if slices.Contains(remove, h.group.Replica()) {
-		for _, id := range want { // a leader that leaves hands over first, where somebody can take over
-			if slices.Contains(have.Voters, id) && v.caughtUp(id) {
-				return h.group.Transfer(id)
-			}
-		}
-	}
-	return h.group.ChangeMembers(multiraft.Change{Vote: vote, Remove: remove})
-}
-
-// barrier returns when an entry that changes nothing is committed. With it a
-// majority stores that everything before it is: the membership that was applied
-// last holds for whoever starts again, before a member that left is deleted.
-func (n *Node) barrier(ctx context.Context, h *hosted) error {
-	return h.command(ctx, partition.LogStartCommand(h.Offsets().LogStart))
-}
-
-// caughtUp says whether a member lacks little and has answered lately.
-func (v *isrView) caughtUp(id ids.ReplicaID) bool {
-	for _, m := range v.members {
-		if m.ID == id {
-			return m.Match+isrBack >= v.commit && m.Silent <= drainSilence
-		}
-	}
-	return false
+	return nil
 }
 
 // Reassign implements kafka.Backend.
