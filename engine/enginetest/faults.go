@@ -255,8 +255,7 @@ func (s *Sim) transfer() bool {
 func (s *Sim) election() bool {
 	p, began := s.rng.IntN(s.cfg.Partitions), false
 	for range 1 + s.rng.IntN(2) {
-		if n := s.anyReplica(p); n.up {
-			n.Campaign(p)
+		if s.anyReplica(p).Campaign(p) {
 			began = true
 		}
 	}

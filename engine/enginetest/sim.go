@@ -38,7 +38,7 @@ type SimResult struct {
 	NoRoom     int // attempts that a full disk refused
 	Entries    int // committed, in all partitions
 	Quiets     int // heartbeats by which a group went quiet
-	Moves      int // to files, begun
+	Filed      int // brought to files: times begun
 	Snapshots  int // installed
 	Faults     map[string]int
 	Steps      int
@@ -201,8 +201,8 @@ func (s *Sim) tend(n *Node) {
 	case r < 10:
 		n.Grant()
 	case r < 13:
-		if n.Move(p) {
-			s.res.Moves++
+		if n.ToFiles(p) {
+			s.res.Filed++
 		}
 	case r < 15:
 		n.Reclaim()
@@ -446,6 +446,6 @@ func (s *Sim) producer(id ids.ProducerID) *producer { return s.producers[id-1000
 
 // String is one line.
 func (r *SimResult) String() string {
-	return fmt.Sprintf("%d operations, %d batches acknowledged, %d sent again, %d unknown, %d refused by a full disk, %d entries, %d quiet, %d moves, %d snapshots, %d steps, faults %v, hash %016x",
-		r.Operations, r.Acked, r.Retries, r.Unknown, r.NoRoom, r.Entries, r.Quiets, r.Moves, r.Snapshots, r.Steps, r.Faults, r.Hash)
+	return fmt.Sprintf("%d operations, %d batches acknowledged, %d sent again, %d unknown, %d refused by a full disk, %d entries, %d quiet, %d to files, %d snapshots, %d steps, faults %v, hash %016x",
+		r.Operations, r.Acked, r.Retries, r.Unknown, r.NoRoom, r.Entries, r.Quiets, r.Filed, r.Snapshots, r.Steps, r.Faults, r.Hash)
 }
