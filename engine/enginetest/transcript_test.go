@@ -68,6 +68,7 @@ var commands = map[string]func(s *story) string{
 	"restart":    (*story).restart,   // node=1|all
 	"to-files":   (*story).toFiles,   // node=1|all: what is applied goes to the files, and out of the log
 	"move":       (*story).move,      // nodes=1,2,4 unaware=3: where the replicas are to be; some nodes do not hear of it
+	"cancel":     (*story).cancel,    // the move under way is taken back
 	"step":       (*story).step,      // n=1: the leader takes the next step of the move
 	"see":        (*story).see,       // node=3: it is aware from now on
 	"learner":    (*story).learner,   // node=4: a move that adds it, and the first step
@@ -334,6 +335,8 @@ func (s *story) move() string {
 	}
 	return s.reassign(nodes)
 }
+
+func (s *story) cancel() string { return s.reassign(nil) }
 
 // advance takes one step and lets follow what follows.
 func (s *story) advance() bool {
