@@ -201,6 +201,9 @@ func (r *Replica) Step(m *raftpb.Message) {
 	default:
 		r.Wake()
 	}
+	if m.Type == raftpb.MsgReadIndex && r.early() {
+		return // it is asked again
+	}
 	if m.Type == raftpb.MsgAppResp || m.Type == raftpb.MsgHeartbeatResp {
 		r.heard.note(m.From)
 	}
