@@ -42,7 +42,7 @@ func (r *Replica) Wake() { r.quiet, r.idle = false, 0 }
 // tickQuiet counts idle ticks of a leader and decides that the group may go
 // quiet, which the next Turn tells.
 func (r *Replica) tickQuiet() {
-	if r.cfg.QuietTicks == 0 || r.sole || r.role.State != Leader {
+	if r.cfg.QuietTicks == 0 || r.alone() || r.role.State != Leader {
 		return
 	}
 	if r.idle++; r.idle < r.cfg.QuietTicks || r.idle%r.cfg.HeartbeatTicks != 0 {

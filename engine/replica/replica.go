@@ -165,11 +165,14 @@ func (r *Replica) Pending() int {
 	return r.queue.len() + r.durable.len() + r.committed.len() + r.held.len() + r.reads.len()
 }
 
-// NeedsTick says whether time matters to the replica: not to a sole voter that
-// leads, which has nobody to send heartbeats to or to lose.
+// NeedsTick says whether time matters to the replica: not to a leader that is its
+// group's only member, which has nobody to send heartbeats to or to lose.
 func (r *Replica) NeedsTick() bool {
-	return r.err == nil && r.incoming == nil && !r.quiet && !(r.sole && r.role.State == Leader)
+	return r.err == nil && r.incoming == nil && !r.quiet && !(r.alone() && r.role.State == Leader)
 }
+
+// alone says whether the group has no other member.
+func (r *Replica) alone() bool { return r.sole && len(r.conf.Learners) == 0 }
 
 // Tick passes one tick of time.
 func (r *Replica) Tick() {
