@@ -16,6 +16,11 @@ import (
 //	joint change    they vote, those that leave do not (Raft thesis section 4.3)
 //	barrier         an entry on top of it is committed
 //	done
+//
+// A leader never asks for its own removal. It hands over to a member that stays, and
+// where none is there yet, those that join vote beside it first. A leader that goes
+// with its removal may be the only one to know that this is committed: the others would
+// still need its vote, and it would refuse them for what it had taken on since.
 type Move struct {
 	Self     ids.ReplicaID      // the leader
 	Have     *replica.Members   // as it has applied them
@@ -30,7 +35,7 @@ type Move struct {
 // none where something is under way that ends by itself.
 type Step struct {
 	Change   *Change       // ask the group for it
-	Transfer ids.ReplicaID // hand the leadership over: this leader leaves the group
+	Transfer ids.ReplicaID // hand the leadership over: this leader is to leave the group
 	// Barrier asks for an entry that changes nothing, and to wait until it is
 	// committed. With it a majority stores that everything before it is: the
 	// membership that was applied last holds for whoever starts again, before a
@@ -44,6 +49,9 @@ type Step struct {
 // Next gives the next step.
 func (m *Move) Next() Step {
 	if len(m.Have.Outgoing) > 0 {
+		if to := m.heir(m.Have.Voters); to != 0 && !slices.Contains(m.Have.Voters, m.Self) {
+			return Step{Transfer: to} // it was asked for by another leader
+		}
 		return Step{Barrier: true}
 	}
 	var c Change
@@ -70,13 +78,25 @@ func (m *Move) Next() Step {
 		return Step{Done: true}
 	}
 	if slices.Contains(c.Remove, m.Self) {
-		for _, id := range m.Want { // a leader that leaves hands over first, where somebody can take over
-			if slices.Contains(m.Have.Voters, id) && m.CaughtUp(id) {
-				return Step{Transfer: id}
-			}
+		if to := m.heir(m.Want); to != 0 {
+			return Step{Transfer: to}
 		}
+		if len(c.Vote) == 0 {
+			return Step{} // who stays lacks too much to take over
+		}
+		c.Remove = nil
 	}
 	return Step{Change: &c}
+}
+
+// heir is a voter among list that can take over, 0 for none.
+func (m *Move) heir(list []ids.ReplicaID) ids.ReplicaID {
+	for _, id := range list {
+		if id != m.Self && slices.Contains(m.Have.Voters, id) && m.CaughtUp(id) {
+			return id
+		}
+	}
+	return 0
 }
 
 // CaughtUp says whether a member lacks little and has answered lately.
