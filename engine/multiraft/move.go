@@ -18,9 +18,8 @@ import (
 //	done
 //
 // A leader never asks for its own removal. It hands over to a member that stays, and
-// where none is there yet, those that join vote beside it first. A leader that goes
-// with its removal may be the only one to know that this is committed: the others would
-// still need its vote, and it would refuse them for what it had taken on since.
+// where none is there yet, those that join vote beside it first. So a group does not lose
+// its leader to a move, and wait for an election.
 type Move struct {
 	Self     ids.ReplicaID      // the leader
 	Have     *replica.Members   // as it has applied them
@@ -49,9 +48,6 @@ type Step struct {
 // Next gives the next step.
 func (m *Move) Next() Step {
 	if len(m.Have.Outgoing) > 0 {
-		if to := m.heir(m.Have.Voters); to != 0 && !slices.Contains(m.Have.Voters, m.Self) {
-			return Step{Transfer: to} // it was asked for by another leader
-		}
 		return Step{Barrier: true}
 	}
 	var c Change
@@ -78,7 +74,7 @@ func (m *Move) Next() Step {
 		return Step{Done: true}
 	}
 	if slices.Contains(c.Remove, m.Self) {
-		if to := m.heir(m.Want); to != 0 {
+		if to := m.heir(); to != 0 {
 			return Step{Transfer: to}
 		}
 		if len(c.Vote) == 0 {
@@ -89,10 +85,10 @@ func (m *Move) Next() Step {
 	return Step{Change: &c}
 }
 
-// heir is a voter among list that can take over, 0 for none.
-func (m *Move) heir(list []ids.ReplicaID) ids.ReplicaID {
-	for _, id := range list {
-		if id != m.Self && slices.Contains(m.Have.Voters, id) && m.CaughtUp(id) {
+// heir is a voter that stays and can take over, 0 for none.
+func (m *Move) heir() ids.ReplicaID {
+	for _, id := range m.Want {
+		if slices.Contains(m.Have.Voters, id) && m.CaughtUp(id) {
 			return id
 		}
 	}

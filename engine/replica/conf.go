@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -119,14 +118,6 @@ func (r *Replica) ChangeMembers(cc raftpb.ConfChangeV2) error {
 		return fmt.Errorf("group %d: propose a membership change: %w", r.cfg.Group, err)
 	}
 	return nil
-}
-
-// leaving says whether this replica is a voter no more when the change under way is
-// over. As a leader it stamps nothing then. It steps down with the entry that ends the
-// change, and may be the only one to know that it is committed. The others need its
-// vote in that case, and get it, because whoever has that entry has all that it has.
-func (r *Replica) leaving() bool {
-	return len(r.conf.VotersOutgoing) > 0 && !slices.Contains(r.conf.Voters, uint64(r.cfg.ID))
 }
 
 func (r *Replica) applyConf(e *raftpb.Entry) error {

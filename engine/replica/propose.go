@@ -56,7 +56,7 @@ func (r *Replica) enqueue(p *Proposal) (refused bool) {
 // milliseconds. With out.Full set the log has room for Reserve proposals only.
 func (r *Replica) pump(nowMS int64, out *Output) {
 	switch {
-	case r.queue.len() == 0 || !r.leading() || r.handing || r.leaving():
+	case r.queue.len() == 0 || !r.leading() || r.handing:
 	default:
 		if out.Full {
 			r.failUnreserved()

@@ -69,6 +69,7 @@ type Replica struct {
 	quieting    bool           // the next Turn says so
 	idle        int            // ticks in which nothing was asked of this leader
 	down        down           // a leader that seems to be gone
+	telling     []uint64       // peers to tell that this replica was removed, see removed.go
 	incoming    *installing    // a snapshot the owner installs; nothing else happens meanwhile
 	durable     line           // WaitDurable, by index
 	committed   line           // WaitCommit, by index
@@ -204,8 +205,14 @@ func (r *Replica) Step(m *raftpb.Message) {
 	default:
 		r.Wake()
 	}
-	if m.Type == raftpb.MsgReadIndex && r.early() {
+	switch {
+	case m.Type == raftpb.MsgReadIndex && r.early():
 		return // it is asked again
+	case saysCommitted(m):
+		r.hearCommitted(m)
+		return
+	case m.Type == raftpb.MsgPreVote || m.Type == raftpb.MsgVote:
+		r.askedForVote(m)
 	}
 	if m.Type == raftpb.MsgAppResp || m.Type == raftpb.MsgHeartbeatResp {
 		r.heard.note(m.From)

@@ -67,6 +67,7 @@ func (r *Replica) Turn(nowMS int64, out *Output) error {
 		if !r.node.HasReady() {
 			r.enterSolo()
 			r.sayQuiet(out)
+			r.sayCommitted(out)
 			return nil
 		}
 		r.fail(r.ready(out))
