@@ -273,6 +273,7 @@ func (c *Cluster) Rest(rounds int, also func() bool) error {
 			n.Start()
 		}
 	}
+	c.Advance(2 * time.Second) // a log that was full has looked for room
 	for range rounds {
 		for _, n := range c.nodes {
 			n.Tick()

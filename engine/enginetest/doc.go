@@ -53,7 +53,7 @@
 //	go test -tags mutants ./engine/enginetest -run TestSimMutants -v
 //
 // The second plays so many seeds, the third one of them and shows the end of what
-// happened if it fails. TestSimVariants takes the same variables: other numbers of
+// happened if it fails; DYNO_SIM_ONLY='p3 .*voters|plan|wipe' shows no more than that. TestSimVariants takes the same variables: other numbers of
 // nodes, narrow queues, and nodes that move entries to files, delete them there
 // and send snapshots.
 //

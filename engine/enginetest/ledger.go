@@ -27,6 +27,7 @@ type partLog struct {
 	ends    []ids.Offset               // by index-1: the high watermark of who applied it
 	batches []placed                   // by offset
 	members []membership               // by at
+	past    map[ids.ReplicaID]pastLog  // of replicas that are gone
 	changes map[place]multiraft.Change // of members, whether they were ever committed or not
 	leaders map[ids.Term]ids.NodeID
 	acked   ids.Offset // after the last batch that was acknowledged with acks=all
@@ -44,6 +45,7 @@ func (l *ledger) init(c *Cluster) {
 	l.logs = make([]partLog, c.cfg.Partitions)
 	for p := range l.logs {
 		l.logs[p].leaders, l.logs[p].changes = map[ids.Term]ids.NodeID{}, map[place]multiraft.Change{}
+		l.logs[p].past = map[ids.ReplicaID]pastLog{}
 		var voters []ids.ReplicaID
 		for _, r := range c.Placed(p).Replicas {
 			voters = append(voters, r.ID)

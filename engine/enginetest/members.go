@@ -188,11 +188,42 @@ func (c *Cluster) believes(m *machine) {
 	}
 }
 
-// holder says whether a replica's log holds an entry durably; entries are those of
-// partition p.
+// holder says whether a replica's log holds an entry of p durably, or did so when the
+// replica was removed or lost: it may have said so before.
 func (c *Cluster) holder(p int, e *replica.Entry) func(ids.ReplicaID) bool {
 	return func(id ids.ReplicaID) bool {
-		n := c.Node(c.where[id])
-		return n.has[p] == id && n.store.holds(uint64(group(p)), uint64(e.Index), uint64(e.Term))
+		if n := c.Node(c.where[id]); n.has[p] == id {
+			return n.store.holds(uint64(group(p)), uint64(e.Index), uint64(e.Term))
+		}
+		past := c.logs[p].past[id]
+		i := int(e.Index) - int(past.first)
+		return i < 0 || i < len(past.terms) && past.terms[i] == e.Term
 	}
+}
+
+// pastLog is what a replica held durably that is no more: all below first, and then
+// entries of these terms.
+type pastLog struct {
+	first ids.LogIndex
+	terms []ids.Term
+}
+
+// passes keeps what a node holds of a partition, before it goes.
+func (c *Cluster) passes(n *Node, p int) {
+	past := pastLog{first: 1}
+	if info, ok := n.store.Info(uint64(group(p))); ok {
+		past.first = max(1, ids.LogIndex(info.First))
+		for i := past.first; i <= ids.LogIndex(info.Last); i++ {
+			term, err := n.store.Term(uint64(group(p)), uint64(i))
+			if err != nil {
+				c.Violation("node %d p%d: term of entry %d: %v", n.id, p, i, err)
+				break
+			}
+			past.terms = append(past.terms, ids.Term(term))
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.logs[p].past[n.has[p]] = past
+	delete(n.has, p)
 }

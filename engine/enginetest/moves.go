@@ -137,9 +137,13 @@ func (n *Node) Wipe(seed uint64) error {
 	}
 	n.wiped++
 	n.c.note("wipe %d", n.id)
+	for p := range n.c.cfg.Partitions {
+		if n.has[p] != 0 {
+			n.c.passes(n, p)
+		}
+	}
 	n.power.cut()
 	n.end()
-	clear(n.has)
 	n.newDisks(seed)
 	return nil
 }
@@ -177,6 +181,7 @@ func (n *Node) See() (did bool) {
 func (n *Node) unhost(m *machine) {
 	n.c.note("end  %d: p%d", n.id, m.p)
 	m.gone.Store(true)
+	n.c.passes(n, m.p)
 	delete(n.parts, m.p)
 	n.leaving[m.p] = m
 	mgr := n.mgr
@@ -197,9 +202,6 @@ func (n *Node) remove(m *machine, mgr *multiraft.Manager) error {
 	if err := mgr.Remove(context.Background(), group(m.p)); err != nil {
 		return err
 	}
-	n.c.mu.Lock()
-	delete(n.has, m.p)
-	n.c.mu.Unlock()
 	if m.files == nil {
 		return nil
 	}

@@ -106,10 +106,14 @@ func (n *Node) start() error {
 		return errors.Join(err, log.Close())
 	}
 	n.up, n.parts, n.leaving, n.image = true, map[int]*machine{}, map[int]*machine{}, n.c.meta.Image()
+	for p := range n.c.cfg.Partitions {
+		if id := n.has[p]; id != 0 && id != placedIn(n.image, p).On(n.id) {
+			n.c.passes(n, p)
+		}
+	}
 	if err := n.sweep(); err != nil {
 		return err
 	}
-	clear(n.has)
 	for p := range n.c.cfg.Partitions {
 		if placedIn(n.image, p).On(n.id) == 0 {
 			continue

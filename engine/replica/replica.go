@@ -167,9 +167,11 @@ func (r *Replica) Pending() int {
 }
 
 // NeedsTick says whether time matters to the replica: not to a leader that is its
-// group's only member, which has nobody to send heartbeats to or to lose.
+// group's only member, which has nobody to send heartbeats to or to lose; unless a
+// read still waits for members that are gone by now, and has to be asked again.
 func (r *Replica) NeedsTick() bool {
-	return r.err == nil && r.incoming == nil && !r.quiet && !(r.alone() && r.role.State == Leader)
+	idle := r.quiet || r.alone() && r.role.State == Leader && len(r.reads.attempts) == 0
+	return r.err == nil && r.incoming == nil && !idle
 }
 
 // alone says whether the group has no other member.
