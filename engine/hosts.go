@@ -397,7 +397,7 @@ func (h *hosts) sweep() error {
 		if dirs[name] {
 			continue
 		}
-		if err := n.cfg.FS.RemoveAll(path.Join(n.cfg.DataDir, storeDir, name)); err != nil {
+		if err := store.Remove(n.cfg.FS, path.Join(n.cfg.DataDir, storeDir, name)); err != nil {
 			return fmt.Errorf("remove files of a deleted partition: %w", err)
 		}
 	}

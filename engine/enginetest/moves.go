@@ -12,6 +12,7 @@ import (
 	"dyno/engine/multiraft"
 	"dyno/engine/partition"
 	"dyno/engine/replica"
+	"dyno/engine/store"
 	"dyno/wal"
 )
 
@@ -225,7 +226,7 @@ func (n *Node) sweep() error {
 	}
 	for p := range n.c.cfg.Partitions {
 		if placedIn(n.image, p).On(n.id) == 0 {
-			if err := n.fileFS.RemoveAll(filesDir(p)); err != nil {
+			if err := store.Remove(n.fileFS, filesDir(p)); err != nil {
 				return err
 			}
 		}
