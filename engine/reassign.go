@@ -61,6 +61,10 @@ func (n *Node) moveStep(ctx context.Context, h *hosted, p *metadata.Partition, v
 		if err := h.command(ctx, partition.LogStartCommand(h.Offsets().LogStart)); err != nil || step.Barrier {
 			return err
 		}
+		same := false
+		if err := h.group.Call(ctx, func() { same = h.group.Members().At == move.Have.At }); err != nil || !same {
+			return err
+		}
 		_, err := n.change(ctx, &metadata.Reassigned{Move: p.Move, PartitionNodes: metadata.PartitionNodes{Topic: h.topic, Partition: h.part, Nodes: p.Target}})
 		return err
 	}

@@ -248,6 +248,7 @@ func (n *Node) append(records ...wal.Record) error {
 type barrier struct {
 	replica.Proposal
 	c    *Cluster
+	at   ids.LogIndex         // of the membership when it was asked for
 	then *metadata.Reassigned // what to tell when it is committed; nil: nothing
 
 	done bool // guarded by Cluster.mu, like err
@@ -304,7 +305,7 @@ func (n *Node) take(m *machine, part *metadata.Partition, step multiraft.Step, c
 		n.note(m, "node %d is to lead", n.c.where[step.Transfer])
 		err = m.group.Transfer(step.Transfer)
 	case step.Barrier, step.Done:
-		b := &barrier{c: n.c}
+		b := &barrier{c: n.c, at: m.group.Members().At}
 		b.Proposal = replica.Proposal{Data: partition.LogStartCommand(m.Offsets().LogStart), Wait: replica.WaitCommit, Waiter: b, Reserve: true}
 		if step.Done {
 			b.then = &metadata.Reassigned{Move: part.Move, PartitionNodes: metadata.PartitionNodes{
@@ -339,7 +340,7 @@ func (n *Node) passed(m *machine) bool {
 		return false
 	}
 	m.barrier = nil
-	if err != nil || b.then == nil {
+	if err != nil || b.then == nil || m.group.Members().At != b.at {
 		return true
 	}
 	was := n.c.Placed(m.p).Move

@@ -41,7 +41,9 @@ type Step struct {
 	// member that left is deleted. A joint change leaves by itself, with the next
 	// entry that is applied.
 	Barrier bool
-	// Done is Barrier, and the move is over once it is committed.
+	// Done is Barrier, and the move is over if the membership is still the same when
+	// it is committed. A new leader may have a change of its predecessor in its log
+	// that it has not applied yet.
 	Done bool
 }
 
