@@ -39,7 +39,8 @@ type Config struct {
 	MinInsync int
 	// Replica is the template of every replica: elections after 10 ticks,
 	// heartbeats every 2, a lost snapshot sent anew after 50, 8 KiB of entries
-	// in a message.
+	// in a message and 16 KiB under way to a peer: segments are small, and what is
+	// under way when a disk becomes full must find room in the reserve.
 	Replica replica.Config
 }
 
@@ -57,6 +58,7 @@ func (c *Config) setDefaults() {
 	def(&c.Replica.HeartbeatTicks, 2)
 	def(&c.Replica.SnapshotTicks, 50)
 	def(&c.Replica.MessageBytesMax, 8<<10)
+	def(&c.Replica.InflightBytesMax, 16<<10)
 }
 
 func def[T int | int64](p *T, value T) {

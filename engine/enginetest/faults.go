@@ -44,7 +44,7 @@ var misfortunes = []struct {
 	{"election", 3, (*Sim).election},
 	{"clock jump", 4, (*Sim).clockJump},
 	{"false alarm", 4, (*Sim).falseAlarm},
-	{"wiped disks", 6, (*Sim).wipe},
+	{wiped, 6, (*Sim).wipe},
 	{lull, 4, (*Sim).rest},
 }
 

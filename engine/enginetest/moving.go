@@ -1,9 +1,11 @@
 package enginetest
 
 import (
+	"errors"
 	"slices"
 
 	"dyno/engine/ids"
+	"dyno/engine/metadata"
 )
 
 // shift does a piece of what moves replicas: the metadata gets another plan, a node
@@ -12,7 +14,9 @@ import (
 func (s *Sim) shift(n *Node) {
 	p := s.rng.IntN(s.cfg.Partitions)
 	switch r := s.rng.IntN(20); {
-	case r < 1:
+	case s.doomed != nil && r < 6:
+		s.ruin()
+	case r < 1 && s.doomed == nil:
 		s.plan(p)
 	case r < 8:
 		n.See()
@@ -63,15 +67,33 @@ func (s *Sim) somewhere() (nodes []ids.NodeID) {
 	return nodes
 }
 
-// wipe takes a node's disks away, where the metadata says that the others can go on
-// without it. It comes back as other replicas.
+// wiped is the fault that ruin counts, when it happens.
+const wiped = "wiped disks"
+
+// wipe dooms a node to lose its disks.
 func (s *Sim) wipe() bool {
-	n := s.victim()
-	if !s.moves || !n.up || n.Wipe(s.rng.Uint64()) != nil {
-		return false
+	if s.moves && s.doomed == nil {
+		s.doomed = s.victim()
 	}
-	s.startLater(n)
-	return true
+	return false
+}
+
+// ruin takes the doomed node's disks away as soon as the metadata says that the others
+// can go on without it: not while its replicas move, so no move begins meanwhile; never
+// where they are too few. The node comes back as other replicas.
+func (s *Sim) ruin() {
+	n := s.doomed
+	if !n.up {
+		return
+	}
+	err := n.Wipe(s.rng.Uint64())
+	if err == nil {
+		s.res.Faults[wiped]++
+		s.startLater(n)
+	}
+	if !errors.Is(err, metadata.ErrMoving) {
+		s.doomed = nil
+	}
 }
 
 // settled checks that the voters of a partition at rest are those that the metadata

@@ -84,15 +84,16 @@ const (
 // Sim is a cluster whose network, disks, clocks, clients and misfortunes are
 // chosen by one random source.
 type Sim struct {
-	cfg   SimConfig
-	rng   *rand.Rand
-	c     *Cluster
-	step  int
-	moves bool
-	idle  int // clients do nothing before this step
-	harsh int // faults in a thousand steps: some seeds have long good times
-	res   SimResult
-	later []repair // by due time
+	cfg    SimConfig
+	rng    *rand.Rand
+	c      *Cluster
+	step   int
+	moves  bool
+	doomed *Node // it is going to lose its disks
+	idle   int   // clients do nothing before this step
+	harsh  int   // faults in a thousand steps: some seeds have long good times
+	res    SimResult
+	later  []repair // by due time
 
 	producers []*producer
 	readers   []*reader
