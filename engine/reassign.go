@@ -28,23 +28,40 @@ import (
 // false where there is none.
 func (i *isr) move(ctx context.Context, views map[ids.GroupID]isrView) (moving bool) {
 	n := i.node
-	img := n.meta.Image()
 	for _, h := range n.hosts.list() {
 		v, leads := views[h.group.ID()]
-		t, ok := img.TopicByID(h.topic)
-		if !leads || !ok || int(h.part) >= len(t.Partitions) || t.Partitions[h.part].Target == nil {
+		if !leads || n.moveOf(h) == nil {
 			continue
 		}
 		moving = true
-		if err := n.moveStep(ctx, h, &t.Partitions[h.part], &v); err != nil && !errors.Is(err, replica.ErrNotLeader) {
+		if err := n.moveStep(ctx, h, &v); err != nil && !errors.Is(err, replica.ErrNotLeader) {
 			n.cfg.Log.Warn("a move of replicas stands; it will be tried again", "node", n.identity.NodeID, "topic", h.name, "partition", h.part, "err", err)
 		}
 	}
 	return moving
 }
 
-// moveStep takes one step, or none where one is under way.
-func (n *Node) moveStep(ctx context.Context, h *hosted, p *metadata.Partition, v *isrView) error {
+// moveOf gives what the metadata says of a partition whose replicas move; nil where
+// they do not, as far as this node knows.
+func (n *Node) moveOf(h *hosted) *metadata.Partition {
+	t, ok := n.meta.Image().TopicByID(h.topic)
+	if !ok || int(h.part) >= len(t.Partitions) || t.Partitions[h.part].Target == nil {
+		return nil
+	}
+	return &t.Partitions[h.part]
+}
+
+// moveStep takes one step, or none where one is under way. It asks the metadata group
+// first what is to be: a leader that has not heard of a newer plan would go on with the
+// old one, and remove replicas on which others count by now.
+func (n *Node) moveStep(ctx context.Context, h *hosted, v *isrView) error {
+	if _, err := n.metaGroup.ReadIndex(ctx); err != nil {
+		return err
+	}
+	p := n.moveOf(h)
+	if p == nil {
+		return nil
+	}
 	move := multiraft.Move{
 		Self: h.group.Replica(), Have: h.group.Members(), Progress: v.members, Commit: v.commit, Lag: isrBack, Silence: drainSilence,
 	}

@@ -262,9 +262,9 @@ func (b *barrier) Proposed(_ *replica.Proposal, err error) {
 	b.done, b.err = true, err
 }
 
-// Step takes the next step of a move of a partition, if the node leads it and has
-// seen that there is one; it may be that there is nothing to do until something else
-// happened. It says whether it did anything.
+// Step takes the next step of a move of a partition, if the node leads it. As in a
+// broker it asks the metadata first what is to be, whatever it has seen. It may be that
+// there is nothing to do until something else happened. It says whether it did anything.
 func (n *Node) Step(p int) bool {
 	m := n.parts[p]
 	if !n.up || m == nil {
@@ -273,7 +273,7 @@ func (n *Node) Step(p int) bool {
 	if m.barrier != nil {
 		return n.passed(m)
 	}
-	part, st := placedIn(n.image, p), m.group.Status()
+	part, st := n.c.Placed(p), m.group.Status()
 	if st.State != replica.Leader || part.Target == nil {
 		return false
 	}

@@ -112,6 +112,7 @@ var variants = map[string]SimConfig{
 	"moves of one replica":     {Moves: true, Nodes: 3, Replicas: 1, Partitions: 2},
 	"moves by snapshot":        {Moves: true, Nodes: 4, Files: true, Partitions: 2, TailBytes: 2 << 10},
 	"moves in narrow queues":   {Moves: true, Partitions: 2, TailBytes: 2 << 10, Replica: narrow},
+	"moves, many hurt":         {Moves: true, Nodes: 4, Partitions: 1, Faults: 60},
 	"min.insync of all":        {MinInsync: 3, Partitions: 2},
 	"min.insync, moves":        {MinInsync: 3, Nodes: 5, Moves: true, Partitions: 2},
 }
