@@ -45,6 +45,7 @@
 //     the leader's log.
 //   - What a replica takes for the membership is what the committed entries make of it,
 //     by rules of the ledger's own (members.go). Nobody is made a voter who lacks much.
+//   - A group goes quiet only when every member holds everything.
 //   - A high watermark never goes back within a life, and shows nothing that is
 //     not committed.
 //   - A linearizable read sees what was applied anywhere before it was asked.

@@ -201,6 +201,25 @@ func (c *Cluster) holder(p int, e *replica.Entry) func(ids.ReplicaID) bool {
 	}
 }
 
+// quiet checks, on the worker of a leader that says its group goes quiet, that no member
+// lacks anything.
+func (c *Cluster) quiet(n *Node, p int) {
+	m := n.parts[p]
+	if m == nil {
+		return // it is being removed
+	}
+	at := m.Applied()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := &c.logs[p]
+	holds := c.holder(p, &l.entries[at-1])
+	for _, id := range l.inForce(at).all() {
+		if !holds(id) {
+			c.violation("node %d says that p%d goes quiet, and node %d lacks entry %d", n.id, p, c.where[id], at)
+		}
+	}
+}
+
 // pastLog is what a replica held durably that is no more: all below first, and then
 // entries of these terms.
 type pastLog struct {

@@ -366,6 +366,16 @@ type wire struct {
 	n *Node
 }
 
+// Send implements transport.Transport.
+func (w *wire) Send(to ids.NodeID, lane transport.Lane, batch []transport.Envelope) {
+	for i := range batch {
+		if saysQuiet(&batch[i]) {
+			w.n.c.quiet(w.n, partitionOf(batch[i].Group))
+		}
+	}
+	w.Transport.Send(to, lane, batch)
+}
+
 // Start implements transport.Transport.
 func (w *wire) Start(h transport.Handler) {
 	w.n.handler = h

@@ -75,7 +75,7 @@ func (c *Cluster) message(from, to ids.NodeID, e *transport.Envelope) {
 		t.buf = append(t.buf, byte(x), byte(x>>8), byte(x>>16), byte(x>>24))
 	}
 	t.hash.Write(t.buf)
-	if string(m.Context) == "quiet" {
+	if saysQuiet(e) {
 		t.quiets++
 	}
 	if !t.messages || strings.HasPrefix(m.Type.String(), "MsgHeartbeat") {
@@ -93,6 +93,9 @@ func (c *Cluster) message(from, to ids.NodeID, e *transport.Envelope) {
 	}
 	t.keep(line)
 }
+
+// saysQuiet tells the heartbeat by which a group goes quiet.
+func saysQuiet(e *transport.Envelope) bool { return string(e.Message.Context) == "quiet" }
 
 // Hash is the hash of everything noted so far.
 func (c *Cluster) Hash() uint64 {

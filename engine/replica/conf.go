@@ -136,6 +136,13 @@ func (r *Replica) applyConf(e *raftpb.Entry) error {
 	if idxOf(e) <= r.store.confAt {
 		return nil // part of the membership already, see snapshot.go
 	}
+	if forced().has(mutLearnerVotes) {
+		for i := range cc.Changes {
+			if cc.Changes[i].Type == raftpb.ConfChangeAddLearnerNode {
+				cc.Changes[i].Type = raftpb.ConfChangeAddNode
+			}
+		}
+	}
 	r.setConf(*r.node.ApplyConfChange(cc), idxOf(e))
 	return nil
 }

@@ -58,6 +58,9 @@ func (r *Replica) mayQuiet() bool {
 	if !r.leading() || r.handing || r.commit != last || r.applied != last || r.Pending() > 0 || len(r.conf.VotersOutgoing) > 0 {
 		return false
 	}
+	if forced().has(mutQuietLag) {
+		return true
+	}
 	same := true
 	r.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 		// Each must have answered since the leader woke: one that is gone keeps it
@@ -78,12 +81,16 @@ func (r *Replica) sayQuiet(out *Output) {
 	if !r.mayQuiet() {
 		return
 	}
-	r.node.WithProgress(func(id uint64, _ raft.ProgressType, _ tracker.Progress) {
+	r.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 		if id == uint64(r.cfg.ID) {
 			return
 		}
+		commit := uint64(r.commit)
+		if forced().has(mutQuietLag) {
+			commit = min(commit, pr.Match)
+		}
 		out.Messages = append(out.Messages, raftpb.Message{
-			Type: raftpb.MsgHeartbeat, From: uint64(r.cfg.ID), To: id, Term: uint64(r.role.Term), Commit: uint64(r.commit), Context: quietMark,
+			Type: raftpb.MsgHeartbeat, From: uint64(r.cfg.ID), To: id, Term: uint64(r.role.Term), Commit: commit, Context: quietMark,
 		})
 	})
 	r.quiet = true

@@ -40,6 +40,9 @@ func (r *Replica) removed() bool {
 
 // askedForVote notes who must be told.
 func (r *Replica) askedForVote(m *raftpb.Message) {
+	if forced().has(mutUntold) {
+		return
+	}
 	if r.store.confAt > 0 && r.removed() && !slices.Contains(r.telling, m.From) {
 		r.telling = append(r.telling, m.From)
 	}
