@@ -95,7 +95,7 @@ func members(list []metadata.Replica) []multiraft.Member {
 // committed.
 func (h *hosted) checkpoint() []byte {
 	state := h.State()
-	return packState(h.group.Members(), state)
+	return h.group.Members().Pack(state)
 }
 
 // syncedNodes are the nodes in sync; see inSync. Nobody where nobody has looked.

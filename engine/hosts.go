@@ -307,9 +307,9 @@ func (h *hosts) host(t *metadata.Topic, p ids.Partition, id ids.ReplicaID, setti
 			return errors.Join(err, files.Close())
 		}
 	}
-	conf, state, err := unpackState(state)
+	conf, state, err := replica.UnpackMembers(state)
 	if err != nil {
-		return errors.Join(err, files.Close())
+		return errors.Join(fmt.Errorf("%w: %w", partition.ErrCheckpoint, err), files.Close())
 	}
 	part, err := partition.New(partition.Config{Settings: settings, Cold: files, State: state})
 	if err != nil {
@@ -402,7 +402,7 @@ func (h *hosts) sweep() error {
 		if dirs[name] {
 			continue
 		}
-		if err := n.cfg.FS.RemoveAll(path.Join(n.home, storeDir, name)); err != nil {
+		if err := store.Remove(n.cfg.FS, path.Join(n.home, storeDir, name)); err != nil {
 			return fmt.Errorf("remove files of a deleted partition: %w", err)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"dyno/engine/admin"
@@ -22,16 +21,13 @@ import (
 // no step is lost or done twice.
 //
 //	metadata.Reassign     the replicas that join get ids, their nodes open them
-//	learner               they are sent the log and do not vote
-//	caught up             they lack at most isrBack entries
-//	joint change          they vote, those that leave do not (thesis section 4.3)
+//	the steps of multiraft.Move
 //	metadata.Reassigned   the nodes that hold a replica no more delete it
 
 // move takes the next step of every move of a partition that this node leads;
 // false where there is none.
 func (i *isr) move(ctx context.Context, views map[ids.GroupID]isrView) (moving bool) {
 	n := i.node
-	img := n.meta.Image()
 	if v, leads := views[ids.MetadataGroup]; leads {
 		var err error
 		if moving, err = n.metaStep(ctx, &v); err != nil && !errors.Is(err, replica.ErrNotLeader) {
@@ -40,112 +36,99 @@ func (i *isr) move(ctx context.Context, views map[ids.GroupID]isrView) (moving b
 	}
 	for _, h := range n.hosts.list() {
 		v, leads := views[h.group.ID()]
-		t, ok := img.TopicByID(h.topic)
-		if !leads || !ok || int(h.part) >= len(t.Partitions) || t.Partitions[h.part].Target == nil {
+		if !leads || n.moveOf(h) == nil {
 			continue
 		}
 		moving = true
-		if err := n.moveStep(ctx, h, &t.Partitions[h.part], &v); err != nil && !errors.Is(err, replica.ErrNotLeader) {
+		if err := n.moveStep(ctx, h, &v); err != nil && !errors.Is(err, replica.ErrNotLeader) {
 			n.cfg.Log.Warn("a move of replicas stands; it will be tried again", "node", n.identity.NodeID, "topic", h.name, "partition", h.part, "err", err)
 		}
 	}
 	return moving
 }
 
-// moveStep takes one step, or none where one is under way.
-func (n *Node) moveStep(ctx context.Context, h *hosted, p *metadata.Partition, v *isrView) error {
-	if len(h.group.Members().Outgoing) > 0 {
-		return n.barrier(ctx, h) // leaves by itself, with the next entry that is applied
+// moveOf gives what the metadata says of a partition whose replicas move; nil where
+// they do not, as far as this node knows.
+func (n *Node) moveOf(h *hosted) *metadata.Partition {
+	t, ok := n.meta.Image().TopicByID(h.topic)
+	if !ok || int(h.part) >= len(t.Partitions) || t.Partitions[h.part].Target == nil {
+		return nil
 	}
-	var want []ids.ReplicaID
+	return &t.Partitions[h.part]
+}
+
+// moveStep takes one step, or none where one is under way. It asks the metadata group
+// first what is to be: a leader that has not heard of a newer plan would go on with the
+// old one, and remove replicas on which others count by now.
+func (n *Node) moveStep(ctx context.Context, h *hosted, v *isrView) error {
+	if _, err := n.metaGroup.ReadIndex(ctx); err != nil {
+		return err
+	}
+	p := n.moveOf(h)
+	if p == nil {
+		return nil
+	}
+	move := v.moveTo(h.group, nil)
 	for _, node := range p.Target {
-		want = append(want, p.On(node))
+		move.Want = append(move.Want, p.On(node))
 	}
-	there, err := stepTo(h.group, want, v)
-	if err != nil || !there {
+	step := move.Next()
+	if step.Change != nil || step.Transfer != 0 {
+		return takeStep(h.group, step)
+	}
+	if !step.Barrier && !step.Done {
+		return nil
+	}
+	if err := h.command(ctx, partition.LogStartCommand(h.Offsets().LogStart)); err != nil || step.Barrier {
 		return err
 	}
-	if err := n.barrier(ctx, h); err != nil {
+	same := false
+	if err := h.group.Call(ctx, func() { same = h.group.Members().At == move.Have.At }); err != nil || !same {
 		return err
 	}
-	_, err = n.change(ctx, &metadata.Reassigned{Move: p.Move, PartitionNodes: metadata.PartitionNodes{Topic: h.topic, Partition: h.part, Nodes: p.Target}})
+	_, err := n.change(ctx, &metadata.Reassigned{Move: p.Move, PartitionNodes: metadata.PartitionNodes{Topic: h.topic, Partition: h.part, Nodes: p.Target}})
 	return err
+}
+
+// moveTo is the move of a group that this node leads to the voters want.
+func (v *isrView) moveTo(g *multiraft.Group, want []ids.ReplicaID) multiraft.Move {
+	return multiraft.Move{
+		Self: g.Replica(), Have: g.Members(), Want: want, Progress: v.members, Commit: v.commit, Lag: isrBack, Silence: drainSilence,
+	}
+}
+
+// takeStep does what a step asks of the group itself.
+func takeStep(g *multiraft.Group, step multiraft.Step) error {
+	if step.Change != nil {
+		return g.ChangeMembers(*step.Change)
+	}
+	return g.Transfer(step.Transfer)
 }
 
 // metaStep takes one step of the metadata group to the members that the metadata
 // names; moving says that there are more to take.
 func (n *Node) metaStep(ctx context.Context, v *isrView) (moving bool, err error) {
-	if len(n.metaGroup.Members().Outgoing) > 0 {
-		return true, n.metaBarrier(ctx)
-	}
-	var want []ids.ReplicaID
-	for _, m := range n.meta.Image().Cluster.Replicas {
-		want = append(want, m.ID)
-	}
-	there, err := stepTo(n.metaGroup, want, v)
-	return !there, err
-}
-
-// stepTo takes one step to a membership of want; there says that it is reached.
-// It is not called while a joint change is under way.
-func stepTo(g *multiraft.Group, want []ids.ReplicaID, v *isrView) (there bool, err error) {
-	have := g.Members()
-	var learn, vote, remove []ids.ReplicaID
-	for _, id := range want {
-		switch {
-		case slices.Contains(have.Voters, id):
-		case !slices.Contains(have.Learners, id):
-			learn = append(learn, id)
-		case v.caughtUp(id):
-			vote = append(vote, id)
-		default:
-			return false, nil // it is being sent the log
+	want := func() (list []ids.ReplicaID) {
+		for _, m := range n.meta.Image().Cluster.Replicas {
+			list = append(list, m.ID)
 		}
+		return list
 	}
-	if len(learn) > 0 {
-		return false, g.ChangeMembers(multiraft.Change{Learn: learn})
+	if move := v.moveTo(n.metaGroup, want()); move.Next().Done {
+		return false, nil
 	}
-	for _, id := range slices.Concat(have.Voters, have.Learners) {
-		if !slices.Contains(want, id) {
-			remove = append(remove, id)
-		}
+	if _, err := n.metaGroup.ReadIndex(ctx); err != nil { // see moveStep
+		return true, err
 	}
-	if len(vote) == 0 && len(remove) == 0 {
-		return true, nil
+	move := v.moveTo(n.metaGroup, want())
+	switch step := move.Next(); {
+	case step.Barrier: // creating the cluster again changes nothing
+		c := n.meta.Image().Cluster
+		_, err = n.change(ctx, &metadata.ClusterCreated{ClusterID: c.ID, Format: c.Format, Replicas: c.Replicas})
+	case step.Change != nil, step.Transfer != 0:
+		err = takeStep(n.metaGroup, step)
 	}
-	if slices.Contains(remove, g.Replica()) {
-		for _, id := range want { // a leader that leaves hands over first, where somebody can take over
-			if slices.Contains(have.Voters, id) && v.caughtUp(id) {
-				return false, g.Transfer(id)
-			}
-		}
-	}
-	return false, g.ChangeMembers(multiraft.Change{Vote: vote, Remove: remove})
-}
-
-// metaBarrier is barrier for the metadata group: creating the cluster again
-// changes nothing.
-func (n *Node) metaBarrier(ctx context.Context) error {
-	c := n.meta.Image().Cluster
-	_, err := n.change(ctx, &metadata.ClusterCreated{ClusterID: c.ID, Format: c.Format, Replicas: c.Replicas})
-	return err
-}
-
-// barrier returns when an entry that changes nothing is committed. With it a
-// majority stores that everything before it is: the membership that was applied
-// last holds for whoever starts again, before a member that left is deleted.
-func (n *Node) barrier(ctx context.Context, h *hosted) error {
-	return h.command(ctx, partition.LogStartCommand(h.Offsets().LogStart))
-}
-
-// caughtUp says whether a member lacks little and has answered lately.
-func (v *isrView) caughtUp(id ids.ReplicaID) bool {
-	for _, m := range v.members {
-		if m.ID == id {
-			return m.Match+isrBack >= v.commit && m.Silent <= drainSilence
-		}
-	}
-	return false
+	return true, err
 }
 
 // Reassign implements kafka.Backend.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"path"
 	"runtime"
@@ -10,6 +11,7 @@ import (
 
 	"dyno/engine/ids"
 	"dyno/engine/kafka"
+	"dyno/engine/replica"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 )
@@ -228,4 +230,32 @@ func TestClusterMovedWhileAway(t *testing.T) {
 		t.Errorf("node %d holds files of %v, %v", gone, dirs, err)
 	}
 	c.consume("t", 200)
+}
+
+// TestMoveAsksTheMetadata: a leader that cannot ask the metadata group what is to be
+// takes no step of a move, however sure it is.
+func TestMoveAsksTheMetadata(t *testing.T) {
+	c := newClusterBed(t, 3)
+	c.topic("t", 1, 1)
+	id := c.leader("t", 0)
+	n := c.nodes[id-1]
+	for _, other := range c.all() {
+		if other != id {
+			c.stop(other)
+		}
+	}
+	topic, _ := n.meta.Image().Topic("t")
+	h := n.directory.ByID(topic.ID, 0)
+	ctx, cancel := context.WithCancel(c.ctx())
+	done := make(chan error, 1)
+	go func() { done <- n.moveStep(ctx, h, &isrView{}) }()
+	select {
+	case err := <-done:
+		t.Errorf("a step without the metadata: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, replica.ErrTimeout) {
+		t.Errorf("given up: %v", err)
+	}
 }

@@ -8,7 +8,7 @@ import (
 
 	"dyno/engine/ids"
 	"dyno/engine/kafka"
-	"dyno/engine/partition"
+	"dyno/engine/multiraft"
 	"dyno/engine/replica"
 	"dyno/engine/store"
 	"dyno/wal"
@@ -45,7 +45,7 @@ func (s partSnapshots) Install(snap replica.Snapshot) error {
 		return err
 	}
 	return s.h.files.TruncateAll(store.Boundary{Index: snap.Index, Term: snap.Term, End: end},
-		packState(&snap.Members, snap.State[endBytes:]))
+		snap.Members.Pack(snap.State[endBytes:]))
 }
 
 func snapshotEnd(state []byte) (ids.Offset, error) {
@@ -109,30 +109,16 @@ func (n *Node) writeImage(s replica.Snapshot) error {
 	return writeFile(n.cfg.FS, path.Join(n.home, imageDir), imageName, b)
 }
 
-// realign makes a group's log go on behind what a snapshot left beside it: the
-// node stopped after the state was durable and before the log was cut. A log that
-// is long enough may hold another leader's entries there: the term tells.
+// realign makes a group's log go on behind what a snapshot left beside it, see
+// multiraft.Realign.
 func (n *Node) realign(g ids.GroupID, at ids.LogIndex, term ids.Term) error {
-	if at == 0 {
-		return nil
-	}
-	records := []wal.Record{{Stream: uint64(g), Kind: wal.KindTruncateBefore, Index: uint64(at) + 1, Term: uint64(term)}}
-	if info, ok := n.log.Info(uint64(g)); ok && info.Last >= uint64(at) {
-		if info.First > uint64(at)+1 {
-			return nil // cut behind it long ago
-		}
-		have, err := n.log.Term(uint64(g), uint64(at))
-		if err != nil {
-			return fmt.Errorf("term of entry %d of group %d: %w", at, g, err)
-		}
-		if ids.Term(have) == term {
-			return nil
-		}
-		records = append([]wal.Record{{Stream: uint64(g), Kind: wal.KindTruncateAfter, Index: uint64(at)}}, records...)
+	records, err := multiraft.Realign(n.log, g, at, term)
+	if err != nil || len(records) == 0 {
+		return err
 	}
 	n.cfg.Log.Info("the log goes on behind a snapshot", "node", n.identity.NodeID, "group", g, "index", at)
 	done := make(chan error, 1)
-	err := n.log.Submit(&wal.Append{
+	err = n.log.Submit(&wal.Append{
 		Records: records, Sync: true, Reserve: true, Done: func(err error) { done <- err },
 	})
 	if err == nil {
@@ -142,40 +128,4 @@ func (n *Node) realign(g ids.GroupID, at ids.LogIndex, term ids.Term) error {
 		return fmt.Errorf("cut the log of group %d behind its snapshot: %w", g, err)
 	}
 	return nil
-}
-
-// packState puts a membership before a partition's state, if it is not the one
-// that the group began with:
-//
-//	length of the membership (4, little-endian), membership (JSON), state
-func packState(m *replica.Members, state []byte) []byte {
-	var conf []byte
-	if m.At != 0 {
-		var err error
-		if conf, err = json.Marshal(m); err != nil {
-			panic(fmt.Sprintf("BUG: membership %+v: %v", m, err))
-		}
-	}
-	out := binary.LittleEndian.AppendUint32(make([]byte, 0, 4+len(conf)+len(state)), uint32(len(conf)))
-	return append(append(out, conf...), state...)
-}
-
-// unpackState takes apart what packState put together; nothing of nothing.
-func unpackState(b []byte) (*replica.Members, []byte, error) {
-	if len(b) == 0 {
-		return nil, nil, nil
-	}
-	if len(b) < 4 || uint64(binary.LittleEndian.Uint32(b)) > uint64(len(b)-4) {
-		return nil, nil, fmt.Errorf("%w: %d bytes of state", partition.ErrCheckpoint, len(b))
-	}
-	n := binary.LittleEndian.Uint32(b)
-	conf, state := b[4:4+n], b[4+n:]
-	if n == 0 {
-		return nil, state, nil
-	}
-	m := new(replica.Members)
-	if err := json.Unmarshal(conf, m); err != nil {
-		return nil, nil, fmt.Errorf("%w: membership: %w", partition.ErrCheckpoint, err)
-	}
-	return m, state, nil
 }

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"dyno/engine/ids"
-	"dyno/engine/replica"
 	"dyno/wal"
 	"dyno/wal/vfs"
 )
@@ -57,27 +56,5 @@ func TestRealign(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// TestPackState: a membership and a state come apart as they went together; what
-// was cut off is refused.
-func TestPackState(t *testing.T) {
-	for _, m := range []replica.Members{{}, {Voters: []ids.ReplicaID{1, 7}, Learners: []ids.ReplicaID{9}, AutoLeave: true, At: 12}} {
-		b := packState(&m, []byte("state"))
-		got, state, err := unpackState(b)
-		if err != nil || string(state) != "state" || (got == nil) != (m.At == 0) || got != nil && got.At != m.At {
-			t.Errorf("%+v: %+v, %q, %v", m, got, state, err)
-		}
-		for n := 1; n < 4; n++ {
-			if _, _, err := unpackState(b[:n]); err == nil {
-				t.Errorf("%d bytes were taken", n)
-			}
-		}
-		if m.At != 0 {
-			if _, _, err := unpackState(b[:8]); err == nil {
-				t.Error("half a membership was taken")
-			}
-		}
 	}
 }

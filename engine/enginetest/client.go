@@ -22,7 +22,8 @@ type Put struct {
 	n *Node
 	p int
 
-	answers int // guarded by Cluster.mu
+	since   ids.LogIndex // of the node's membership when it was asked
+	answers int          // guarded by Cluster.mu
 }
 
 var _ partition.Reply = (*Put)(nil)
@@ -43,10 +44,15 @@ func (n *Node) propose(p int, data []byte, wait replica.Wait) (*Put, error) {
 	if err != nil {
 		return nil, err
 	}
-	put := &Put{n: n, p: p}
+	g := n.parts[p].group
+	conf := g.Members()
+	put := &Put{n: n, p: p, since: conf.At}
 	put.Data, put.Wait, put.Batch, put.Reply, put.AppendTimeMS = data, wait, in, put, -1
+	if n.c.cfg.MinInsync > len(conf.Voters)/2+1 { // as engine/hosted.go does
+		put.Copies = n.c.cfg.MinInsync
+	}
 	n.c.note("put  %d: p%d %s", n.id, p, text(data))
-	if err := n.mgr.Group(group(p)).Propose(put.Bind()); err != nil {
+	if err := g.Propose(put.Bind()); err != nil {
 		return nil, err
 	}
 	return put, nil
@@ -68,7 +74,7 @@ func (u *Put) Appended(a *partition.Append) {
 		c.violation("node %d answered %s of p%d %d times", u.n.id, text(a.Data), u.p, u.answers)
 	case a.Err != nil:
 	case a.Wait == replica.WaitCommit:
-		c.acknowledged(u.n, u.p, a)
+		c.acknowledged(u)
 	case a.Index > 0 && !u.n.store.holds(uint64(group(u.p)), uint64(a.Index), uint64(a.Term)):
 		c.violation("node %d answered acks=1 for %s of p%d, which its log does not hold", u.n.id, text(a.Data), u.p)
 	}
@@ -147,8 +153,7 @@ func (n *Node) Latest(p int) (*Latest, error) {
 	c.mu.Unlock()
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(context.Background())
-	g := n.mgr.Group(group(p))
-	go r.ask(ctx, g)
+	go r.ask(ctx, n.parts[p].group)
 	c.note("ask  %d: p%d latest", n.id, p)
 	c.reads = append(c.reads, r)
 	c.settle()

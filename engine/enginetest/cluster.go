@@ -2,13 +2,14 @@ package enginetest
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing/synctest"
 	"time"
 
 	"dyno/engine/ids"
-	"dyno/engine/multiraft"
+	"dyno/engine/metadata"
 	"dyno/engine/replica"
 	"dyno/engine/transport"
 )
@@ -31,9 +32,15 @@ type Config struct {
 	// snapshots; each file is FileBytes large: 1 KiB.
 	Files     bool
 	FileBytes int64
+	// Lag is how many entries a learner may lack that is to vote: 16.
+	Lag ids.LogIndex
+	// MinInsync is how many voters must hold what is acknowledged with acks=all,
+	// where that is more than a majority; 0: the majority.
+	MinInsync int
 	// Replica is the template of every replica: elections after 10 ticks,
 	// heartbeats every 2, a lost snapshot sent anew after 50, 8 KiB of entries
-	// in a message.
+	// in a message and 16 KiB under way to a peer: segments are small, and what is
+	// under way when a disk becomes full must find room in the reserve.
 	Replica replica.Config
 }
 
@@ -44,10 +51,14 @@ func (c *Config) setDefaults() {
 	def(&c.SegmentBytes, 256<<10)
 	def(&c.TailBytes, 32<<10)
 	def(&c.FileBytes, 1<<10)
+	if c.Lag == 0 {
+		c.Lag = 16
+	}
 	def(&c.Replica.ElectionTicks, 10)
 	def(&c.Replica.HeartbeatTicks, 2)
 	def(&c.Replica.SnapshotTicks, 50)
 	def(&c.Replica.MessageBytesMax, 8<<10)
+	def(&c.Replica.InflightBytesMax, 16<<10)
 }
 
 func def[T int | int64](p *T, value T) {
@@ -65,6 +76,10 @@ type Cluster struct {
 	nodes []*Node
 	nowMS atomic.Int64 // the wall clock of all nodes
 
+	meta  *metadata.State              // who is to replicate what
+	where map[ids.ReplicaID]ids.NodeID // every replica there ever was
+	moved int                          // moves that came to an end
+
 	usual transport.Link         // of every way
 	cuts  map[[2]ids.NodeID]bool // ways that are cut, from and to
 	reads []*Latest              // asked and not answered, in order
@@ -77,8 +92,9 @@ type Cluster struct {
 // New starts all nodes. Nobody leads yet: see Node.Campaign and Node.Tick.
 func New(cfg Config) *Cluster {
 	cfg.setDefaults()
-	c := &Cluster{cfg: cfg, net: transport.NewNetwork(cfg.Seed), cuts: map[[2]ids.NodeID]bool{}}
+	c := &Cluster{cfg: cfg, net: transport.NewNetwork(cfg.Seed), cuts: map[[2]ids.NodeID]bool{}, where: map[ids.ReplicaID]ids.NodeID{}}
 	c.trace.init()
+	c.begin()
 	c.ledger.init(c)
 	c.nowMS.Store(1_000_000)
 	for i := range cfg.Nodes {
@@ -111,20 +127,22 @@ func group(p int) ids.GroupID { return ids.MetadataGroup + 1 + ids.GroupID(p) }
 
 func partitionOf(g ids.GroupID) int { return int(g - ids.MetadataGroup - 1) }
 
-// members is who replicates a partition: node i as replica i. The first one
-// moves on with the partition.
-func (c *Cluster) members(p int) (list []multiraft.Member) {
-	for i := range c.cfg.Replicas {
-		n := ids.NodeID((p+i)%c.cfg.Nodes + 1)
-		list = append(list, multiraft.Member{Replica: ids.ReplicaID(n), Node: n})
+// Replicas gives the nodes that hold a partition, as the metadata says, those that
+// join and those that leave among them.
+func (c *Cluster) Replicas(p int) (list []*Node) {
+	for _, r := range c.Placed(p).Replicas {
+		list = append(list, c.Node(r.Node))
 	}
 	return list
 }
 
-// Replicas gives the nodes that hold a partition.
-func (c *Cluster) Replicas(p int) (list []*Node) {
-	for _, m := range c.members(p) {
-		list = append(list, c.Node(m.Node))
+// holders gives the nodes that hold a partition or should, by id.
+func (c *Cluster) holders(p int) (list []*Node) {
+	placed := c.Placed(p)
+	for _, n := range c.nodes {
+		if n.parts[p] != nil || placed.On(n.id) != 0 {
+			list = append(list, n)
+		}
 	}
 	return list
 }
@@ -133,7 +151,7 @@ func (c *Cluster) Replicas(p int) (list []*Node) {
 // thinks it does.
 func (c *Cluster) Leader(p int) (leader *Node) {
 	best := ids.Term(0)
-	for _, n := range c.Replicas(p) {
+	for _, n := range c.nodes {
 		if st, ok := n.Status(p); ok && st.State == replica.Leader && st.Term > best {
 			leader, best = n, st.Term
 		}
@@ -190,6 +208,11 @@ func (c *Cluster) still() {
 	for _, n := range c.nodes {
 		if n.up {
 			n.store.look()
+			for p := range c.cfg.Partitions {
+				if m := n.parts[p]; m != nil {
+					c.believes(m)
+				}
+			}
 		}
 	}
 }
@@ -239,9 +262,9 @@ func (c *Cluster) apply() {
 }
 
 // Rest brings everything back: links, nodes, disks. It lets time pass, tick by
-// tick, until every partition has a leader and all its replicas have applied
-// the same; each round calls also, which says whether it, too, is content. It
-// gives up after so many rounds.
+// tick, until every move is over and every partition has a leader and all its
+// replicas have applied the same; each round calls also, which says whether it, too,
+// is content. It gives up after so many rounds.
 func (c *Cluster) Rest(rounds int, also func() bool) error {
 	c.Heal()
 	c.SetLinks(transport.Link{})
@@ -252,12 +275,19 @@ func (c *Cluster) Rest(rounds int, also func() bool) error {
 			n.Start()
 		}
 	}
+	c.Advance(2 * time.Second) // a log that was full has looked for room
 	for range rounds {
 		for _, n := range c.nodes {
 			n.Tick()
 			for n.Release(); n.Grant(); n.Release() {
 			}
+			n.See()
 			c.Advance(time.Millisecond)
+		}
+		for p := range c.cfg.Partitions {
+			if leader := c.Leader(p); leader != nil {
+				leader.Step(p)
+			}
 		}
 		if content := also(); content && c.same() {
 			return nil
@@ -266,14 +296,23 @@ func (c *Cluster) Rest(rounds int, also func() bool) error {
 	return fmt.Errorf("no rest after %d rounds:\n%s", rounds, c.StatusText())
 }
 
-// same says whether all replicas have applied all that is committed, and
-// somebody leads them.
+// same says whether no move is under way, all replicas have applied all that is
+// committed, and somebody leads them.
 func (c *Cluster) same() bool {
 	for p := range c.cfg.Partitions {
 		leader, end := false, c.committed(p)
-		for _, n := range c.Replicas(p) {
+		if c.Placed(p).Target != nil {
+			return false
+		}
+		for _, n := range c.nodes {
 			st, ok := n.Status(p)
-			if !ok || st.Applied != end || st.Last != end || n.store.waiting() > 0 {
+			if n.leaving[p] != nil || ok != slices.Contains(c.Replicas(p), n) {
+				return false
+			}
+			if !ok {
+				continue
+			}
+			if st.Applied != end || st.Last != end || n.store.waiting() > 0 {
 				return false
 			}
 			leader = leader || st.State == replica.Leader
@@ -288,15 +327,15 @@ func (c *Cluster) same() bool {
 // StatusText is one line a node and partition.
 func (c *Cluster) StatusText() (text string) {
 	for p := range c.cfg.Partitions {
-		for _, n := range c.Replicas(p) {
+		for _, n := range c.holders(p) {
 			st, ok := n.Status(p)
 			if !ok {
-				text += fmt.Sprintf("p%d node %d: down\n", p, n.id)
+				text += fmt.Sprintf("p%d node %d: %s\n", p, n.id, map[bool]string{true: "not open", false: "down"}[n.up])
 				continue
 			}
 			o := n.parts[p].Offsets()
 			text += fmt.Sprintf("p%d node %d: %s term=%d leader=%d commit=%d applied=%d last=%d hw=%d leo=%d",
-				p, n.id, st.State, st.Term, st.Leader, st.Commit, st.Applied, st.Last, o.HighWatermark, o.LogEnd)
+				p, n.id, st.State, st.Term, c.where[st.Leader], st.Commit, st.Applied, st.Last, o.HighWatermark, o.LogEnd)
 			if held := n.store.waiting(); held > 0 {
 				text += fmt.Sprintf(" held=%d", held)
 			}

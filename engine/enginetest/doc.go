@@ -7,8 +7,9 @@
 // multiraft.Manager on a real wal.Log, with real partition.Partition state
 // machines. What is underneath is ours: the disk is wal/vfs memory that forgets
 // what was not synced when its power is cut, the network is transport.Network.
-// It has no metadata group and no Kafka front; who replicates what is given by
-// Config and never changes.
+// It has no metadata group and no Kafka front. Who replicates what stands in a
+// metadata.State that is always there: Reassign moves replicas, Wipe takes a node's
+// disks and readmits it, nodes see it when the test wants (moves.go).
 //
 // # The caller's duties, in order
 //
@@ -38,8 +39,13 @@
 //
 //   - A committed entry is the same on every node, in every life of it.
 //   - A term has at most one leader.
-//   - An answer to acks=all speaks of a committed batch that a majority of logs
-//     hold durably; one to acks=1 of a batch in the leader's log.
+//   - An answer to acks=all speaks of a committed batch that a majority of the
+//     voters hold durably, or of both sides while a change of members is under way,
+//     and as many voters as min.insync.replicas asks for; one to acks=1 of a batch in
+//     the leader's log.
+//   - What a replica takes for the membership is what the committed entries make of it,
+//     by rules of the ledger's own (members.go). Nobody is made a voter who lacks much.
+//   - A group goes quiet only when every member holds everything.
 //   - A high watermark never goes back within a life, and shows nothing that is
 //     not committed.
 //   - A linearizable read sees what was applied anywhere before it was asked.
@@ -53,12 +59,13 @@
 //	go test -tags mutants ./engine/enginetest -run TestSimMutants -v
 //
 // The second plays so many seeds, the third one of them and shows the end of what
-// happened if it fails. TestSimVariants takes the same variables: other numbers of
-// nodes, narrow queues, and nodes that move entries to files, delete them there
-// and send snapshots.
+// happened if it fails; DYNO_SIM_ONLY='p3 .*voters|plan|wipe' shows no more than that. TestSimVariants takes the same variables: other numbers of
+// nodes, narrow queues, nodes that move entries to files, delete them there and send
+// snapshots, replicas that move from node to node, and min.insync.replicas above the
+// majority.
 //
 // What clients saw in a run is checked to be linearizable as well
 // (linearizable_test.go).
 //
-// Read next: testdata/basic.txt, then cluster.go, node.go, ledger.go, files.go, sim.go.
+// Read next: testdata/basic.txt and new-member.txt, then cluster.go, node.go, ledger.go, moves.go, files.go, sim.go.
 package enginetest

@@ -44,6 +44,7 @@ var misfortunes = []struct {
 	{"election", 3, (*Sim).election},
 	{"clock jump", 4, (*Sim).clockJump},
 	{"false alarm", 4, (*Sim).falseAlarm},
+	{wiped, 6, (*Sim).wipe},
 	{lull, 4, (*Sim).rest},
 }
 
@@ -255,8 +256,7 @@ func (s *Sim) transfer() bool {
 func (s *Sim) election() bool {
 	p, began := s.rng.IntN(s.cfg.Partitions), false
 	for range 1 + s.rng.IntN(2) {
-		if n := s.anyReplica(p); n.up {
-			n.Campaign(p)
+		if s.anyReplica(p).Campaign(p) {
 			began = true
 		}
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // With Config.Files a node keeps the oldest entries of a partition in files
-// (engine/store), as a broker does: Move brings what is applied there and lets
+// (engine/store), as a broker does: ToFiles brings what is applied there and lets
 // the log go of it, DeleteRecords and Retain drop what is oldest, and a replica
 // that lacks what is gone is given a snapshot. What writes files runs on
 // goroutines of its own and waits at the node's gate before each piece of work,
@@ -85,30 +85,28 @@ func (n *Node) openFiles(p int) (*store.Log, error) {
 		atLeast = ids.LogIndex(info.First) - 1
 	}
 	files, err := store.Open(store.Options{
-		FS: n.fileFS, Dir: fmt.Sprintf("p%d", p), FileBytes: n.c.cfg.FileBytes, AtLeast: atLeast,
+		FS: n.fileFS, Dir: filesDir(p), FileBytes: n.c.cfg.FileBytes, AtLeast: atLeast,
 	})
 	if err != nil {
 		return nil, err
 	}
 	at, _ := files.End()
-	if at == 0 || ok && ids.LogIndex(info.Last) >= at {
+	if at == 0 {
 		return files, nil
 	}
 	term, err := files.Term(at)
 	if err != nil {
 		return nil, err
 	}
-	done := make(chan error, 1)
-	err = n.store.Log.Submit(&wal.Append{
-		Records: []wal.Record{{Stream: uint64(group(p)), Kind: wal.KindTruncateBefore, Index: uint64(at) + 1, Term: uint64(term)}},
-		Sync:    true, Reserve: true, Done: func(err error) { done <- err },
-	})
-	if err == nil {
-		err = <-done
+	records, err := multiraft.Realign(n.store.Log, group(p), at, term)
+	if err != nil || len(records) == 0 {
+		return files, err
 	}
 	n.c.note("cut  %d: p%d begins behind its files, at %d", n.id, p, at+1)
-	return files, err
+	return files, n.append(records...)
 }
+
+func filesDir(p int) string { return fmt.Sprintf("p%d", p) }
 
 // Grant lets one goroutine that writes files go on, and says whether one did. A
 // snapshot waits while its partition is moved.
@@ -123,41 +121,41 @@ func (n *Node) Grant() bool {
 // moverTurn is added to the partition in a mover's turns: snapshots go first.
 const moverTurn = 1000
 
-// Move begins to bring what a partition has applied into its files. Each step
+// ToFiles begins to bring what a partition has applied into its files. Each step
 // waits for Grant, and the last one for an append. It says whether it began:
 // there is one mover a node.
-func (n *Node) Move(p int) bool {
+func (n *Node) ToFiles(p int) bool {
 	if !n.up || n.mover || n.parts[p] == nil {
 		return false
 	}
 	n.mover, n.moving[p] = true, true
-	m, g := n.parts[p], n.mgr.Group(group(p))
+	m := n.parts[p]
 	n.movers.Go(func() {
-		err := n.move(m, g)
+		err := n.toFiles(m)
 		n.c.mu.Lock()
 		defer n.c.mu.Unlock()
 		n.mover, n.moving[p] = false, false
-		if err != nil && n.up {
-			n.c.violation("node %d: move p%d: %v", n.id, p, err)
+		if err != nil && n.up && !m.gone.Load() {
+			n.c.violation("node %d: p%d to files: %v", n.id, p, err)
 		}
 	})
 	n.c.settle()
 	return true
 }
 
-func (n *Node) move(m *machine, g *multiraft.Group) error {
+func (n *Node) toFiles(m *machine) error {
 	if err := n.gate.await(moverTurn + m.p); err != nil {
 		return err
 	}
-	last := g.Status().Applied
+	last := m.group.Status().Applied
 	if m.files.Last() < last {
 		if err := n.copy(m, last); err != nil {
 			return errors.Join(err, m.files.Discard())
 		}
 		m.Moved(last)
-		n.c.note("move %d: p%d up to %d", n.id, m.p, last)
+		n.c.note("file %d: p%d up to %d", n.id, m.p, last)
 	}
-	return g.Compact(last + 1)
+	return m.group.Compact(last + 1)
 }
 
 // copy brings entries up to last into the files.
@@ -176,7 +174,8 @@ func (n *Node) copy(m *machine, last ids.LogIndex) error {
 		}
 		next = ids.LogIndex(list[len(list)-1].Index) + 1
 	}
-	return m.files.Checkpoint(m.State())
+	state := m.State()
+	return m.files.Checkpoint(m.group.Members().Pack(state))
 }
 
 // Reclaim gives the log's oldest segment up; entries that are still in it are
@@ -229,7 +228,7 @@ func (n *Node) DeleteRecords(p int, offset ids.Offset) error {
 		return ErrNoNode
 	}
 	n.c.note("del  %d: p%d below %d", n.id, p, offset)
-	err := n.mgr.Group(group(p)).Propose(&replica.Proposal{Data: partition.LogStartCommand(offset), Reserve: true})
+	err := n.parts[p].group.Propose(&replica.Proposal{Data: partition.LogStartCommand(offset), Reserve: true})
 	n.c.settle()
 	return err
 }
@@ -297,7 +296,7 @@ func (s snapshots) Install(snap replica.Snapshot) error {
 		return err
 	}
 	end := ids.Offset(binary.LittleEndian.Uint64(snap.State))
-	err := s.m.files.TruncateAll(store.Boundary{Index: snap.Index, Term: snap.Term, End: end}, snap.State[endBytes:])
+	err := s.m.files.TruncateAll(store.Boundary{Index: snap.Index, Term: snap.Term, End: end}, snap.Members.Pack(snap.State[endBytes:]))
 	n.c.mu.Lock()
 	n.c.ledger.snapshots++
 	n.c.mu.Unlock()

@@ -64,6 +64,7 @@ func (p *power) release() {
 // passed on, one at a time and in order. Everything else is the log's.
 type heldLog struct {
 	*wal.Log
+	c *Cluster
 
 	mu   sync.Mutex
 	held []*wal.Append
@@ -83,6 +84,7 @@ func (s *heldLog) look() { s.full.Store(s.Log.Full()) }
 
 // Submit implements multiraft.Log.
 func (s *heldLog) Submit(a *wal.Append) error {
+	s.c.submitted(a.Records)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dead != nil {

@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"dyno/engine/ids"
-	"dyno/engine/partition"
+	"dyno/engine/multiraft"
 	"dyno/engine/replica"
 )
 
@@ -21,10 +22,13 @@ type ledger struct {
 
 // partLog is one partition: what any node ever applied. Nothing in it changes.
 type partLog struct {
-	entries []replica.Entry // by index-1
-	sums    []uint32        // by index-1: chained over entries[:i+1]
-	ends    []ids.Offset    // by index-1: the high watermark of who applied it
-	batches []placed        // by offset
+	entries []replica.Entry            // by index-1
+	sums    []uint32                   // by index-1: chained over entries[:i+1]
+	ends    []ids.Offset               // by index-1: the high watermark of who applied it
+	batches []placed                   // by offset
+	members []membership               // by at
+	past    map[ids.ReplicaID]pastLog  // of replicas that are gone
+	changes map[place]multiraft.Change // of members, whether they were ever committed or not
 	leaders map[ids.Term]ids.NodeID
 	acked   ids.Offset // after the last batch that was acknowledged with acks=all
 	latest  ids.Offset // the largest answer to a linearizable read
@@ -40,7 +44,13 @@ func (l *ledger) init(c *Cluster) {
 	l.c = c
 	l.logs = make([]partLog, c.cfg.Partitions)
 	for p := range l.logs {
-		l.logs[p].leaders = map[ids.Term]ids.NodeID{}
+		l.logs[p].leaders, l.logs[p].changes = map[ids.Term]ids.NodeID{}, map[place]multiraft.Change{}
+		l.logs[p].past = map[ids.ReplicaID]pastLog{}
+		var voters []ids.ReplicaID
+		for _, r := range c.Placed(p).Replicas {
+			voters = append(voters, r.ID)
+		}
+		l.logs[p].members = []membership{{voters: with(nil, voters)}}
 	}
 }
 
@@ -99,7 +109,7 @@ func (c *Cluster) applied(m *machine, entries []replica.Entry) {
 		m.sum = chain(m.sum, e)
 		if int(e.Index) == len(l.entries)+1 {
 			l.add(e, m.sum)
-			c.trace.add(fmt.Sprintf("commit %d: p%d %s", m.n.id, m.p, l.line(e)))
+			c.trace.add(fmt.Sprintf("commit %d: p%d %s", m.n.id, m.p, c.line(m.p, e)))
 			continue
 		}
 		if int(e.Index) > len(l.entries) {
@@ -166,14 +176,21 @@ func (l *partLog) add(e *replica.Entry, sum uint32) {
 		end = base + ids.Offset(in.LastOffsetDelta) + 1
 		l.batches = append(l.batches, placed{base, end, e.Index})
 	}
+	if change, ok := l.changes[place{e.Index, e.Term}]; ok {
+		now := l.members[len(l.members)-1]
+		l.members = append(l.members, now.after(change, e.Index))
+	}
 	l.entries = append(l.entries, *e)
 	l.sums = append(l.sums, sum)
 	l.ends = append(l.ends, end)
 }
 
 // line is one committed entry in words.
-func (l *partLog) line(e *replica.Entry) string {
+func (c *Cluster) line(p int, e *replica.Entry) string {
+	conf := c.logs[p].inForce(e.Index)
 	switch {
+	case conf.at == e.Index:
+		return fmt.Sprintf("%d/%d %s", e.Index, e.Term, c.memberText(p, conf))
 	case len(e.Data) == 0:
 		return fmt.Sprintf("%d/%d -", e.Index, e.Term)
 	case len(e.Data) < headerBytes:
@@ -200,23 +217,41 @@ func (l *partLog) at(o ids.Offset) (placed, *replica.Entry, bool) {
 }
 
 // acknowledged judges the good answer to an append of acks=all.
-func (c *Cluster) acknowledged(n *Node, p int, a *partition.Append) {
+func (c *Cluster) acknowledged(u *Put) {
+	a, p := &u.Append, u.p
 	l := &c.logs[p]
 	place, e, ok := l.at(a.Base)
 	if !ok || place.base != a.Base || !bytes.Equal(e.Data[attrsAt:], a.Data[attrsAt:]) {
-		c.violation("node %d acknowledged %s at offset %d of p%d, which is not what is committed there", n.id, text(a.Data), a.Base, p)
+		c.violation("node %d acknowledged %s at offset %d of p%d, which is not what is committed there", u.n.id, text(a.Data), a.Base, p)
 		return
 	}
-	holders := 0
-	for _, r := range c.Replicas(p) {
-		if r.store.holds(uint64(group(p)), uint64(e.Index), uint64(e.Term)) {
-			holders++
-		}
-	}
-	if 2*holders <= c.cfg.Replicas {
-		c.violation("node %d acknowledged %s at offset %d of p%d, which %d of %d logs hold", n.id, text(a.Data), a.Base, p, holders, c.cfg.Replicas)
+	if in, ok := c.promised(p, u, e); !ok {
+		c.violation("node %d acknowledged %s at offset %d of p%d to who wants %d copies, which the logs of nodes %s hold; %s",
+			u.n.id, text(a.Data), a.Base, p, a.Copies, c.nodeText(p, slices.DeleteFunc(in.all(), func(id ids.ReplicaID) bool { return !c.holder(p, e)(id) })), c.memberText(p, in))
 	}
 	l.acked = max(l.acked, place.end)
+}
+
+// promised says whether an entry lies where its acknowledgement promises: on a
+// majority of the voters, or of both sides while a change is under way, and on as many
+// of the voters as were asked for. It gives the membership looked at last. Who
+// acknowledged it has decided under one of those that it went through from when it was
+// asked: a batch that is known already may have been decided before, under what its
+// own place found.
+func (c *Cluster) promised(p int, u *Put, e *replica.Entry) (in *membership, ok bool) {
+	l, from := &c.logs[p], u.since
+	if u.Index != e.Index {
+		from = min(from, l.inForce(max(1, l.inForce(e.Index).at)-1).at)
+	}
+	holds := c.holder(p, e)
+	list := l.between(from, ids.LogIndex(len(l.entries)))
+	for i := range list {
+		in = &list[i]
+		if in.quorum(holds) && count(in.voters, holds) >= min(u.Copies, len(in.voters)) {
+			return in, true
+		}
+	}
+	return in, false
 }
 
 // LogText is the committed log of a partition, and how far each replica has
@@ -226,14 +261,14 @@ func (c *Cluster) LogText(p int) (out string) {
 	defer c.mu.Unlock()
 	l := &c.logs[p]
 	for i := range l.entries {
-		out += l.line(&l.entries[i]) + "\n"
+		out += c.line(p, &l.entries[i]) + "\n"
 	}
-	for _, n := range c.Replicas(p) {
-		if !n.up {
-			out += fmt.Sprintf("node %d: down\n", n.id)
+	for _, n := range c.holders(p) {
+		m := n.parts[p]
+		if !n.up || m == nil {
+			out += fmt.Sprintf("node %d: %s\n", n.id, map[bool]string{true: "not open", false: "down"}[n.up])
 			continue
 		}
-		m := n.parts[p]
 		out += fmt.Sprintf("node %d: applied %d, high watermark %d, checksum %08x\n", n.id, m.Applied(), m.hw, m.sum)
 	}
 	return out

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"dyno/engine/multiraft"
 	"dyno/engine/partition"
 	"dyno/engine/replica"
 	"dyno/wal"
@@ -19,12 +20,28 @@ var mutants = []struct {
 	cfg        SimConfig
 }{
 	{"an acknowledgement before the commit", "early-ack", replica.SetMutant, SimConfig{Seed: 0}},
-	{"a vote that is not persisted", "no-vote", replica.SetMutant, SimConfig{Seed: 0}},
+	{"a vote that is not persisted", "no-vote", replica.SetMutant, SimConfig{Seed: 9}},
 	{"a waiter keyed by its index alone", "index-only", replica.SetMutant, SimConfig{Seed: 1}},
 	{"a read index context that is used again", "reuse-read", replica.SetMutant, SimConfig{Seed: 2}},
 	{"a leader that serves before its first entry is applied", "early-lead", replica.SetMutant, SimConfig{Seed: 0}},
-	{"producer state that is not rolled back", "keep-producers", partition.SetMutant, SimConfig{Seed: 3}},
+	{"producer state that is not rolled back", "keep-producers", partition.SetMutant, SimConfig{Seed: 1}},
 	{"a log that does not sync", "no-sync", wal.SetMutant, SimConfig{Seed: 0}},
+	{"a snapshot taken without its state", "empty-restore", partition.SetMutant, filing.with(5)},
+	{"a snapshot's boundary that is one too high", "snap-high", replica.SetMutant, filing.with(0)},
+	{"a learner counted as a voter", "learner-votes", replica.SetMutant, SimConfig{Seed: 0, Moves: true}},
+	{"a learner that votes before it has caught up", "early-promote", multiraft.SetMutant, SimConfig{Seed: 0, Moves: true}},
+	{"a group that goes quiet while a member lacks entries", "quiet-lag", replica.SetMutant, SimConfig{Seed: 3}},
+	{"a copy that counts when it is sent", "copies-sent", replica.SetMutant, SimConfig{Seed: 0, MinInsync: 3}},
+	{"an answer before min.insync.replicas hold it", "few-copies", replica.SetMutant, SimConfig{Seed: 0, MinInsync: 3}},
+	{"a removed member that keeps what it knows", "untold", replica.SetMutant, SimConfig{Seed: 9, Moves: true, Replicas: 2, Partitions: 2}},
+}
+
+// filing sends snapshots.
+var filing = SimConfig{Files: true, Partitions: 2, TailBytes: 2 << 10}
+
+func (c SimConfig) with(seed uint64) SimConfig {
+	c.Seed = seed
+	return c
 }
 
 // searchMax bounds the seeds that are tried for one mutant.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing/synctest"
 	"time"
 
 	"dyno/engine/events"
 	"dyno/engine/ids"
+	"dyno/engine/metadata"
 	"dyno/engine/multiraft"
 	"dyno/engine/partition"
 	"dyno/engine/replica"
@@ -30,6 +32,9 @@ type Node struct {
 	up   bool
 	slow bool // appends wait for Pass although the cluster is not ByHand; until the next Start
 
+	wiped int                   // how often its disks were taken away
+	has   map[int]ids.ReplicaID // whose log is on the disk, by partition
+
 	// Of this life; store stays for a look at what the last one had durably.
 	power   *power
 	store   *heldLog
@@ -37,6 +42,8 @@ type Node struct {
 	handler transport.Handler // the manager's
 	mgr     *multiraft.Manager
 	parts   map[int]*machine // by partition
+	image   *metadata.Image  // as it has seen it
+	leaving map[int]*machine // replicas that are being removed, likewise
 
 	// Of this life, with Config.Files.
 	fileFS vfs.FS
@@ -51,9 +58,12 @@ type Node struct {
 const forEver = 10 * 365 * 24 * time.Hour
 
 func newNode(c *Cluster, id ids.NodeID) *Node {
-	seed := c.cfg.Seed<<8 | uint64(id)
-	return &Node{c: c, id: id, mem: vfs.NewMem(seed), disk: vfs.NewMem(^seed)}
+	n := &Node{c: c, id: id, has: map[int]ids.ReplicaID{}}
+	n.newDisks(c.cfg.Seed<<8 | uint64(id))
+	return n
 }
+
+func (n *Node) newDisks(seed uint64) { n.mem, n.disk = vfs.NewMem(seed), vfs.NewMem(^seed) }
 
 // ID is the node's id, from 1.
 func (n *Node) ID() ids.NodeID { return n.id }
@@ -86,7 +96,7 @@ func (n *Node) start() error {
 		return err
 	}
 	synctest.Wait() // the pool has made its segments
-	n.store = &heldLog{Log: log}
+	n.store = &heldLog{Log: log, c: n.c}
 	n.wire = &wire{Transport: n.c.net.Node(n.id), n: n}
 	n.mgr, err = multiraft.New(multiraft.Config{
 		Node: n.id, Log: n.store, Transport: n.wire, Listener: listener{n}, Workers: 1, Tick: forEver,
@@ -95,8 +105,19 @@ func (n *Node) start() error {
 	if err != nil {
 		return errors.Join(err, log.Close())
 	}
-	n.up, n.parts = true, map[int]*machine{}
+	n.up, n.parts, n.leaving, n.image = true, map[int]*machine{}, map[int]*machine{}, n.c.meta.Image()
 	for p := range n.c.cfg.Partitions {
+		if id := n.has[p]; id != 0 && id != placedIn(n.image, p).On(n.id) {
+			n.c.passes(n, p)
+		}
+	}
+	if err := n.sweep(); err != nil {
+		return err
+	}
+	for p := range n.c.cfg.Partitions {
+		if placedIn(n.image, p).On(n.id) == 0 {
+			continue
+		}
 		if err := n.open(p); err != nil {
 			return err
 		}
@@ -105,38 +126,41 @@ func (n *Node) start() error {
 	return nil
 }
 
-// open starts this node's replica of a partition, if it has one.
+// open starts this node's replica of a partition.
 func (n *Node) open(p int) error {
-	members := n.c.members(p)
-	for _, m := range members {
-		if m.Node != n.id {
-			continue
-		}
-		mach := &machine{n: n, p: p}
-		cfg := partition.Config{Settings: partition.Settings{RetentionMS: -1, RetentionBytes: -1}}
-		spec := multiraft.Spec{Group: group(p), Replica: m.Replica, Members: members}
-		if n.c.cfg.Files {
-			files, err := n.openFiles(p)
-			if err != nil {
-				return err
-			}
-			if cfg.State, err = files.State(); err != nil {
-				return err
-			}
-			mach.files, cfg.Cold, spec.Cold, spec.Snapshots = files, files, cold{files, p}, snapshots{mach}
-		}
-		var err error
-		if mach.Partition, err = partition.New(cfg); err != nil {
-			return err
-		}
-		n.parts[p] = mach
-		n.c.began(mach)
-		g, err := n.mgr.Open(spec, mach)
+	part := placedIn(n.image, p)
+	mach := &machine{n: n, p: p, id: part.On(n.id)}
+	cfg := partition.Config{Settings: partition.Settings{RetentionMS: -1, RetentionBytes: -1}}
+	spec := multiraft.Spec{Group: group(p), Replica: mach.id, Members: members(part.Replicas)}
+	if n.c.cfg.Files {
+		files, err := n.openFiles(p)
 		if err != nil {
 			return err
 		}
-		mach.Attach(g)
+		state, err := files.State()
+		if err != nil {
+			return err
+		}
+		if spec.Conf, cfg.State, err = replica.UnpackMembers(state); err != nil {
+			return err
+		}
+		mach.files, cfg.Cold, spec.Cold, spec.Snapshots = files, files, cold{files, p}, snapshots{mach}
 	}
+	if spec.Conf == nil && part.Initial != nil {
+		spec.Members = members(part.Initial)
+	}
+	var err error
+	if mach.Partition, err = partition.New(cfg); err != nil {
+		return err
+	}
+	n.has[p] = mach.id
+	n.c.began(mach)
+	if mach.group, err = n.mgr.Open(spec, mach); err != nil {
+		return err
+	}
+	mach.group.SetMembers(members(part.Replicas))
+	mach.Attach(mach.group)
+	n.parts[p] = mach
 	return nil
 }
 
@@ -166,7 +190,7 @@ func (n *Node) Tear(seed uint64) bool {
 	n.power.hold()
 	n.store.pass(a)
 	synctest.Wait()
-	n.c.note("tear %d: %s", n.id, records(a.Records))
+	n.c.note("tear %d: %s", n.id, n.c.records(a.Records))
 	n.PowerCut(seed)
 	return true
 }
@@ -193,8 +217,10 @@ func (n *Node) end() {
 func (n *Node) closeFiles() error {
 	var errs []error
 	for p := range n.c.cfg.Partitions {
-		if m := n.parts[p]; m != nil && m.files != nil {
-			errs = append(errs, m.files.Close())
+		for _, m := range []*machine{n.parts[p], n.leaving[p]} {
+			if m != nil && m.files != nil {
+				errs = append(errs, m.files.Close())
+			}
 		}
 	}
 	return errors.Join(errs...)
@@ -269,19 +295,26 @@ func (n *Node) Pass() bool {
 
 func (n *Node) pass() {
 	a := n.store.next()
-	n.c.note("disk %d: %s", n.id, records(a.Records))
+	n.c.note("disk %d: %s", n.id, n.c.records(a.Records))
 	n.store.pass(a)
 }
 
-// Campaign starts an election of a partition now.
-func (n *Node) Campaign(p int) {
-	n.mgr.Group(group(p)).Campaign()
+// Campaign starts an election of a partition now. It says whether the node holds it.
+func (n *Node) Campaign(p int) bool {
+	if !n.up || n.parts[p] == nil {
+		return false
+	}
+	n.parts[p].group.Campaign()
 	n.c.settle()
+	return true
 }
 
 // Transfer hands the leadership of a partition to another node.
 func (n *Node) Transfer(p int, to ids.NodeID) error {
-	err := n.mgr.Group(group(p)).Transfer(ids.ReplicaID(to))
+	if !n.up || n.parts[p] == nil {
+		return ErrNoNode
+	}
+	err := n.parts[p].group.Transfer(n.c.Placed(p).On(to))
 	n.c.settle()
 	return err
 }
@@ -304,7 +337,7 @@ func (n *Node) Status(p int) (multiraft.Status, bool) {
 	if !n.up || n.parts[p] == nil {
 		return multiraft.Status{}, false
 	}
-	return n.mgr.Group(group(p)).Status(), true
+	return n.parts[p].group.Status(), true
 }
 
 // atOnce runs f while the worker is held, so that all f puts into its mailbox is
@@ -313,7 +346,7 @@ func (n *Node) atOnce(f func()) {
 	var any *multiraft.Group
 	for p := range n.c.cfg.Partitions {
 		if any = n.mgr.Group(group(p)); any != nil {
-			break
+			break // one worker for all of them
 		}
 	}
 	if any == nil {
@@ -331,6 +364,16 @@ func (n *Node) atOnce(f func()) {
 type wire struct {
 	transport.Transport
 	n *Node
+}
+
+// Send implements transport.Transport.
+func (w *wire) Send(to ids.NodeID, lane transport.Lane, batch []transport.Envelope) {
+	for i := range batch {
+		if saysQuiet(&batch[i]) {
+			w.n.c.quiet(w.n, partitionOf(batch[i].Group))
+		}
+	}
+	w.Transport.Send(to, lane, batch)
 }
 
 // Start implements transport.Transport.
@@ -381,18 +424,20 @@ func (l listener) Event(e events.Event) {
 }
 
 // records is an append in words: entries index/term, and the hard state.
-func records(list []wal.Record) (text string) {
+func (c *Cluster) records(list []wal.Record) (text string) {
 	for i := range list {
 		r := &list[i]
 		switch r.Kind {
 		case wal.KindEntry:
 			text += fmt.Sprintf(" p%d entry %d/%d", partitionOf(ids.GroupID(r.Stream)), r.Index, r.Term)
 		case wal.KindState:
-			text += fmt.Sprintf(" p%d state term=%d vote=%d commit=%d", partitionOf(ids.GroupID(r.Stream)), r.Term, r.Vote, r.Index)
+			text += fmt.Sprintf(" p%d state term=%d vote=%d commit=%d", partitionOf(ids.GroupID(r.Stream)), r.Term, c.where[ids.ReplicaID(r.Vote)], r.Index)
 		case wal.KindTruncateBefore:
 			text += fmt.Sprintf(" p%d cut before %d", partitionOf(ids.GroupID(r.Stream)), r.Index)
 		case wal.KindTruncateAfter:
 			text += fmt.Sprintf(" p%d cut after %d", partitionOf(ids.GroupID(r.Stream)), r.Index)
+		case wal.KindRemove:
+			text += fmt.Sprintf(" p%d removed", partitionOf(ids.GroupID(r.Stream)))
 		default:
 			text += fmt.Sprintf(" p%d kind %d at %d", partitionOf(ids.GroupID(r.Stream)), r.Kind, r.Index)
 		}
@@ -409,9 +454,15 @@ type machine struct {
 	*partition.Partition
 	n     *Node
 	p     int
+	id    ids.ReplicaID
+	group *multiraft.Group
 	files *store.Log // nil without Config.Files
 	hw    ids.Offset
 	sum   uint32 // chained over what was applied
+
+	conf    *replica.Members // as the ledger looked at it last
+	barrier *barrier         // that a move waits for
+	gone    atomic.Bool      // it is being removed
 }
 
 var _ replica.StateMachine = (*machine)(nil)

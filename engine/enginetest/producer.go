@@ -124,6 +124,9 @@ func (p *producer) began(x *sent, put *Put, err error) {
 	if err != nil {
 		p.refused(err)
 		p.again = true
+		if errors.Is(err, ErrNoNode) && p.target.up {
+			p.target = p.s.anyReplica(p.part) // it does not hold the partition, or not yet
+		}
 		return
 	}
 	x.try, x.since = put, p.s.step
@@ -190,7 +193,7 @@ func (p *producer) failed(x *sent, err error) {
 	var nl *replica.NotLeaderError
 	switch {
 	case errors.As(err, &nl) && nl.Leader != 0:
-		p.target = p.s.c.Node(ids.NodeID(nl.Leader))
+		p.target = p.s.c.Node(p.s.c.where[nl.Leader])
 	case errors.Is(err, partition.ErrOutOfOrderSequence) && x != p.first():
 		// The one before it was refused: so was this one, rightly.
 	case errors.Is(err, partition.ErrOutOfOrderSequence), errors.Is(err, partition.ErrProducerFenced):
@@ -264,9 +267,10 @@ func (p *producer) resend() {
 		}
 		return
 	}
-	p.target.atOnce(func() {
+	target := p.target
+	target.atOnce(func() {
 		for _, x := range list {
-			put, err := p.target.propose(p.part, append([]byte(nil), x.data...), p.wait)
+			put, err := target.propose(p.part, append([]byte(nil), x.data...), p.wait)
 			p.began(x, put, err)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"regexp"
 	"time"
 
 	"dyno/engine/ids"
@@ -14,7 +15,7 @@ import (
 // here.
 type SimConfig struct {
 	Seed       uint64
-	Nodes      int // 3
+	Nodes      int // 3; with moves 3 to 5
 	Partitions int // 4
 	Replicas   int // 3, or all nodes if there are fewer
 	// Operations and Faults are how many there are at least: 2,000 and 20.
@@ -25,8 +26,14 @@ type SimConfig struct {
 	// Files moves entries to files and deletes the oldest, so that replicas that
 	// lag are given snapshots.
 	Files bool
-	// Messages keeps every message in the trace.
+	// Moves lets replicas move from node to node, and nodes lose their disks. A third
+	// of the seeds do it anyhow.
+	Moves bool
+	// MinInsync: see Config.
+	MinInsync int
+	// Messages keeps every message in the trace, Only no more than what matches.
 	Messages bool
+	Only     *regexp.Regexp
 }
 
 // SimResult is what a run did.
@@ -38,8 +45,10 @@ type SimResult struct {
 	NoRoom     int // attempts that a full disk refused
 	Entries    int // committed, in all partitions
 	Quiets     int // heartbeats by which a group went quiet
-	Moves      int // to files, begun
+	Filed      int // brought to files: times begun
 	Snapshots  int // installed
+	MovesBegun int // of replicas
+	MovesDone  int // less than that where one was changed on its way, or taken back
 	Faults     map[string]int
 	Steps      int
 	Hash       uint64 // of everything that happened
@@ -75,14 +84,16 @@ const (
 // Sim is a cluster whose network, disks, clocks, clients and misfortunes are
 // chosen by one random source.
 type Sim struct {
-	cfg   SimConfig
-	rng   *rand.Rand
-	c     *Cluster
-	step  int
-	idle  int // clients do nothing before this step
-	harsh int // faults in a thousand steps: some seeds have long good times
-	res   SimResult
-	later []repair // by due time
+	cfg    SimConfig
+	rng    *rand.Rand
+	c      *Cluster
+	step   int
+	moves  bool
+	doomed *Node // it is going to lose its disks
+	idle   int   // clients do nothing before this step
+	harsh  int   // faults in a thousand steps: some seeds have long good times
+	res    SimResult
+	later  []repair // by due time
 
 	producers []*producer
 	readers   []*reader
@@ -101,12 +112,17 @@ const stepsMax = 400_000
 
 // Simulate plays one seed. The caller is in a bubble, with crypto/rand seeded.
 func Simulate(cfg SimConfig) *SimResult {
+	rng := rand.New(rand.NewPCG(cfg.Seed, 0x73696d))
+	cfg.Moves = rng.IntN(3) == 0 || cfg.Moves
+	if cfg.Moves && cfg.Nodes == 0 {
+		cfg.Nodes = 3 + rng.IntN(3)
+	}
 	def(&cfg.Nodes, 3)
 	def(&cfg.Partitions, 4)
 	def(&cfg.SegmentBytes, 64<<10)
 	def(&cfg.Operations, 2000)
 	def(&cfg.Faults, 20)
-	s := &Sim{cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x73696d))}
+	s := &Sim{cfg: cfg, rng: rng, moves: cfg.Moves && cfg.Nodes > 1}
 	s.res.Faults = map[string]int{}
 	s.harsh = 2 + s.rng.IntN(7)
 	if s.cfg.Replica.QuietTicks == 0 && s.rng.IntN(2) == 0 {
@@ -115,22 +131,24 @@ func Simulate(cfg SimConfig) *SimResult {
 	s.c = New(Config{
 		Nodes: cfg.Nodes, Partitions: cfg.Partitions, Replicas: cfg.Replicas, Seed: s.rng.Uint64() >> 8,
 		ByHand: true, SegmentBytes: cfg.SegmentBytes, TailBytes: cfg.TailBytes, Replica: s.cfg.Replica, Files: cfg.Files,
+		MinInsync: cfg.MinInsync,
 	})
 	defer s.c.Close()
 	s.c.ShowMessages(cfg.Messages)
+	s.c.ShowOnly(cfg.Only)
 	s.numbers = make([]int64, cfg.Partitions)
 	s.c.SetLinks(calm)
 	s.clients()
 	s.play()
 	s.finish()
 	s.res.Steps, s.res.Hash, s.res.Snapshots = s.step, s.c.Hash(), s.c.snapshots
-	s.res.Quiets = s.c.trace.quiets
+	s.res.Quiets, s.res.MovesDone = s.c.trace.quiets, s.c.moved
 	s.res.Violations, s.res.Trace = s.c.Violations(), s.c.Lines()
 	return &s.res
 }
 
 // clients are two producers a partition, of acks=1 for every fourth partition and
-// of acks=all for the others, and a reader at each replica.
+// of acks=all for the others, and a reader at each node that may hold it.
 func (s *Sim) clients() {
 	for i := range 2 * s.cfg.Partitions {
 		p := &producer{s: s, id: ids.ProducerID(1000 + i), part: i % s.cfg.Partitions, wait: replica.WaitCommit, patience: 100 + s.rng.IntN(900)}
@@ -141,7 +159,11 @@ func (s *Sim) clients() {
 		s.producers = append(s.producers, p)
 	}
 	for p := range s.cfg.Partitions {
-		for _, n := range s.c.Replicas(p) {
+		nodes := s.c.Replicas(p)
+		if s.moves {
+			nodes = s.c.nodes
+		}
+		for _, n := range nodes {
 			s.readers = append(s.readers, &reader{n: n, p: p})
 		}
 	}
@@ -176,6 +198,10 @@ func (s *Sim) one() {
 		s.tend(n)
 		return
 	}
+	if s.moves && s.rng.IntN(16) == 0 {
+		s.shift(n)
+		return
+	}
 	switch r := s.rng.IntN(1000); {
 	case r < 300:
 		s.c.Advance(time.Duration(s.rng.IntN(2000)) * time.Microsecond)
@@ -201,8 +227,8 @@ func (s *Sim) tend(n *Node) {
 	case r < 10:
 		n.Grant()
 	case r < 13:
-		if n.Move(p) {
-			s.res.Moves++
+		if n.ToFiles(p) {
+			s.res.Filed++
 		}
 	case r < 15:
 		n.Reclaim()
@@ -289,12 +315,12 @@ type reader struct {
 	p    int
 	next ids.Offset
 	hw   ids.Offset
-	life int
+	m    *machine // that it read from last
 }
 
 // act reads on, or anywhere. It reports whether it asked.
 func (r *reader) act(s *Sim) bool {
-	if !r.n.up {
+	if !r.n.up || r.n.parts[r.p] == nil {
 		return false
 	}
 	from := r.next
@@ -303,10 +329,10 @@ func (r *reader) act(s *Sim) bool {
 	}
 	s.step++
 	next, hw, err := r.n.Read(r.p, from, 1+s.rng.IntN(8<<10))
-	if r.life == r.n.life && hw < r.hw {
+	if r.m == r.n.parts[r.p] && hw < r.hw {
 		s.c.Violation("node %d p%d: a reader saw high watermark %d after %d", r.n.id, r.p, hw, r.hw)
 	}
-	r.life, r.hw = r.n.life, hw
+	r.m, r.hw = r.n.parts[r.p], hw
 	if err == nil && from == r.next {
 		r.next = next
 	}
@@ -348,7 +374,7 @@ func (s *Sim) ask() {
 	}
 	p := s.rng.IntN(s.cfg.Partitions)
 	n := s.anyReplica(p)
-	if !n.up {
+	if !n.up || n.parts[p] == nil {
 		return
 	}
 	s.step++
@@ -395,6 +421,7 @@ func (s *Sim) verify() {
 			s.readAll(n, p)
 		}
 		s.sequences(p)
+		s.settled(p)
 		s.step++
 		s.fetched(&reader{n: s.c.Replicas(p)[0], p: p}, 0, l.ends[len(l.ends)-1])
 	}
@@ -446,6 +473,6 @@ func (s *Sim) producer(id ids.ProducerID) *producer { return s.producers[id-1000
 
 // String is one line.
 func (r *SimResult) String() string {
-	return fmt.Sprintf("%d operations, %d batches acknowledged, %d sent again, %d unknown, %d refused by a full disk, %d entries, %d quiet, %d moves, %d snapshots, %d steps, faults %v, hash %016x",
-		r.Operations, r.Acked, r.Retries, r.Unknown, r.NoRoom, r.Entries, r.Quiets, r.Moves, r.Snapshots, r.Steps, r.Faults, r.Hash)
+	return fmt.Sprintf("%d operations, %d batches acknowledged, %d sent again, %d unknown, %d refused by a full disk, %d entries, %d quiet, %d to files, %d snapshots, %d of %d moves done, %d steps, faults %v, hash %016x",
+		r.Operations, r.Acked, r.Retries, r.Unknown, r.NoRoom, r.Entries, r.Quiets, r.Filed, r.Snapshots, r.MovesDone, r.MovesBegun, r.Steps, r.Faults, r.Hash)
 }

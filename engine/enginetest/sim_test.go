@@ -3,6 +3,7 @@ package enginetest
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +16,9 @@ import (
 
 // play runs one seed in a bubble of its own.
 func play(t *testing.T, cfg SimConfig) (r *SimResult) {
+	if only := os.Getenv("DYNO_SIM_ONLY"); only != "" {
+		cfg.Only = regexp.MustCompile(only)
+	}
 	cryptotest.SetGlobalRandom(t, cfg.Seed)
 	synctest.Test(t, func(*testing.T) { r = Simulate(cfg) })
 	return r
@@ -67,7 +71,8 @@ func seeds(few int) (list []uint64) {
 
 // TestSim plays random operations and faults and wants nothing that must not
 // happen. DYNO_SIM_SEED=n plays one seed, DYNO_SIM_SEEDS=n that many,
-// DYNO_SIM_TRACE=n shows so many lines of a failed one.
+// DYNO_SIM_TRACE=n shows so many lines of a failed one, DYNO_SIM_ONLY=regexp those that
+// match.
 func TestSim(t *testing.T) {
 	total, checked, start := &SimResult{Faults: map[string]int{}}, 0, time.Now()
 	list := seeds(5)
@@ -83,8 +88,8 @@ func TestSim(t *testing.T) {
 			return
 		}
 	}
-	t.Logf("%d seeds in %v: %d operations (%d checked to be linearizable), %d batches acknowledged, %d sent again, %d unknown, %d refused by a full disk, %d entries, %d quiet, %d faults",
-		len(list), time.Since(start).Round(time.Millisecond), total.Operations, checked, total.Acked, total.Retries, total.Unknown, total.NoRoom, total.Entries, total.Quiets, total.faults())
+	t.Logf("%d seeds in %v: %d operations (%d checked to be linearizable), %d batches acknowledged, %d sent again, %d unknown, %d refused by a full disk, %d entries, %d quiet, %d of %d moves of replicas done, %d faults",
+		len(list), time.Since(start).Round(time.Millisecond), total.Operations, checked, total.Acked, total.Retries, total.Unknown, total.NoRoom, total.Entries, total.Quiets, total.MovesDone, total.MovesBegun, total.faults())
 	for _, kind := range FaultKinds() {
 		t.Logf("  %-22s %d", kind, total.Faults[kind])
 		if len(list) >= 5 && total.Faults[kind] == 0 {
@@ -103,6 +108,13 @@ var variants = map[string]SimConfig{
 	"files and snapshots":      {Files: true, Partitions: 2, TailBytes: 2 << 10},
 	"narrow queues":            {TailBytes: 2 << 10, Replica: narrow},
 	"one partition, many hurt": {Partitions: 1, Faults: 40},
+	"moves":                    {Moves: true, Partitions: 2},
+	"moves of one replica":     {Moves: true, Nodes: 3, Replicas: 1, Partitions: 2},
+	"moves by snapshot":        {Moves: true, Nodes: 4, Files: true, Partitions: 2, TailBytes: 2 << 10},
+	"moves in narrow queues":   {Moves: true, Partitions: 2, TailBytes: 2 << 10, Replica: narrow},
+	"moves, many hurt":         {Moves: true, Nodes: 4, Partitions: 1, Faults: 60},
+	"min.insync of all":        {MinInsync: 3, Partitions: 2},
+	"min.insync, moves":        {MinInsync: 3, Nodes: 5, Moves: true, Partitions: 2},
 }
 
 var narrow = replica.Config{
@@ -140,6 +152,8 @@ func (r *SimResult) add(o *SimResult) {
 	r.NoRoom += o.NoRoom
 	r.Quiets += o.Quiets
 	r.Entries += o.Entries
+	r.MovesBegun += o.MovesBegun
+	r.MovesDone += o.MovesDone
 	for k, n := range o.Faults {
 		r.Faults[k] += n
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash"
 	"hash/fnv"
+	"regexp"
 	"strings"
 
 	"dyno/engine/ids"
@@ -17,8 +18,9 @@ const traceMax = 4000
 // runs with the same hash did the same. Guarded by Cluster.mu.
 type trace struct {
 	hash     hash.Hash64
-	lines    []string // newest last, at most 2*traceMax
-	messages bool     // put messages into lines, not into the hash alone
+	lines    []string       // newest last, at most 2*traceMax
+	only     *regexp.Regexp // keep lines that match; nil: all
+	messages bool           // put messages into lines, not into the hash alone
 	buf      []byte
 	quiets   int // heartbeats that say quiet
 }
@@ -32,6 +34,9 @@ func (t *trace) add(line string) {
 }
 
 func (t *trace) keep(line string) {
+	if t.only != nil && !t.only.MatchString(line) {
+		return
+	}
 	if len(t.lines) == 2*traceMax {
 		t.lines = t.lines[:copy(t.lines, t.lines[traceMax:])]
 	}
@@ -48,6 +53,9 @@ func (c *Cluster) note(format string, args ...any) {
 // ShowMessages puts every message that is delivered into the trace; without it
 // they are in the hash only.
 func (c *Cluster) ShowMessages(on bool) { c.trace.messages = on }
+
+// ShowOnly keeps lines that match; nil: all. What is hashed does not change.
+func (c *Cluster) ShowOnly(lines *regexp.Regexp) { c.trace.only = lines }
 
 // message notes one message that is about to be delivered.
 func (c *Cluster) message(from, to ids.NodeID, e *transport.Envelope) {
@@ -67,7 +75,7 @@ func (c *Cluster) message(from, to ids.NodeID, e *transport.Envelope) {
 		t.buf = append(t.buf, byte(x), byte(x>>8), byte(x>>16), byte(x>>24))
 	}
 	t.hash.Write(t.buf)
-	if string(m.Context) == "quiet" {
+	if saysQuiet(e) {
 		t.quiets++
 	}
 	if !t.messages || strings.HasPrefix(m.Type.String(), "MsgHeartbeat") {
@@ -85,6 +93,9 @@ func (c *Cluster) message(from, to ids.NodeID, e *transport.Envelope) {
 	}
 	t.keep(line)
 }
+
+// saysQuiet tells the heartbeat by which a group goes quiet.
+func saysQuiet(e *transport.Envelope) bool { return string(e.Message.Context) == "quiet" }
 
 // Hash is the hash of everything noted so far.
 func (c *Cluster) Hash() uint64 {

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,17 +41,18 @@ type story struct {
 	d *datadriven.TestData
 	c *Cluster
 
-	reads []*Latest
+	reads   []*Latest
+	unaware map[ids.NodeID]bool // nodes that see no newer metadata
 }
 
 // commands is the language of the transcripts. Each does one thing; what follows
 // from it is let happen (Stabilize) unless the command is said not to.
 var commands = map[string]func(s *story) string{
-	"cluster":    (*story).cluster,   // nodes=3 partitions=1 replicas=3 files=off: a new one
+	"cluster":    (*story).cluster,   // nodes=3 partitions=1 replicas=3 files=off lag=16 min-insync=0: a new one
 	"show":       (*story).show,      // messages=on|off
 	"elect":      (*story).elect,     // node=1 partition=0
 	"transfer":   (*story).transfer,  // from=1 to=2 partition=0
-	"propose":    (*story).propose,   // node=1 partition=0 acks=all|1 producer=7 seq=0, values=a,b
+	"propose":    (*story).propose,   // node=1 partition=0 acks=all|1 producer=7 seq=0, values=a,b fill=0 (bytes, to make it long)
 	"read":       (*story).read,      // node=1 partition=0 offset=0
 	"read-index": (*story).readIndex, // node=1 partition=0
 	"partition":  (*story).partition, // a=1 b=2,3: both ways are cut
@@ -64,7 +66,15 @@ var commands = map[string]func(s *story) string{
 	"tear":       (*story).tear,      // node=1 seed=1: power cut in the middle of a held append
 	"stop":       (*story).stop,      // node=1|all: cleanly
 	"restart":    (*story).restart,   // node=1|all
-	"move":       (*story).move,      // node=1|all: what is applied goes to the files, and out of the log
+	"to-files":   (*story).toFiles,   // node=1|all: what is applied goes to the files, and out of the log
+	"move":       (*story).move,      // nodes=1,2,4 unaware=3: where the replicas are to be; some nodes do not hear of it
+	"cancel":     (*story).cancel,    // the move under way is taken back
+	"step":       (*story).step,      // n=1: the leader takes the next step of the move
+	"see":        (*story).see,       // node=3: it is aware from now on
+	"learner":    (*story).learner,   // node=4: a move that adds it, and the first step
+	"promote":    (*story).finish,    // all steps there are
+	"remove":     (*story).remove,    // node=3: a move without it, and all steps
+	"wipe":       (*story).wipe,      // node=3: it loses its disks, and is taken back
 	"delete":     (*story).delete,    // node=1 offset=4: the log start moves up, on the leader
 	"retain":     (*story).retain,    // node=1|all: files below the log start are deleted
 	"suspect":    (*story).suspect,   // node=2 of=1: it is told that node 1 seems to be gone
@@ -84,6 +94,7 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) string {
 		d.Fatalf(t, "unknown command %s", d.Cmd)
 	}
 	out := f(s)
+	s.seeAll()
 	s.c.Stabilize()
 	if d.Cmd == "status" || d.Cmd == "log" || d.Cmd == "cluster" {
 		s.c.Lines()
@@ -155,7 +166,9 @@ func (s *story) cluster() string {
 	s.c = New(Config{
 		Nodes: s.number("nodes", 3), Partitions: s.number("partitions", 1), Replicas: s.number("replicas", 0),
 		Seed: uint64(s.number("seed", 1)), Files: s.arg("files", "off") == "on",
+		Lag: ids.LogIndex(s.number("lag", 0)), MinInsync: s.number("min-insync", 0),
 	})
+	s.unaware = map[ids.NodeID]bool{}
 	s.c.SetLinks(transport.Link{})
 	s.c.Stabilize()
 	return s.c.StatusText()
@@ -184,6 +197,7 @@ func (s *story) propose() string {
 		b.Epoch, b.Sequence = 0, int32(s.number("seq", 0))
 	}
 	b.Values = strings.Split(s.arg("values", s.arg("value", "")), ",")
+	b.Values[0] += strings.Repeat(".", s.number("fill", 0))
 	wait := replica.WaitCommit
 	if s.arg("acks", "all") == "1" {
 		wait = replica.WaitDurable
@@ -278,10 +292,103 @@ func (s *story) stop() string {
 	})
 }
 
-func (s *story) move() string {
+func (s *story) toFiles() string {
 	return s.each(true, func(n *Node) {
-		n.Move(s.number("partition", 0))
+		n.ToFiles(s.number("partition", 0))
 		s.c.Stabilize()
+	})
+}
+
+func (s *story) seeAll() {
+	for _, n := range s.c.Nodes() {
+		if !s.unaware[n.ID()] {
+			n.See()
+		}
+	}
+	s.c.Stabilize()
+}
+
+func (s *story) see() string {
+	for _, n := range s.list("node") {
+		delete(s.unaware, n.ID())
+	}
+	return ""
+}
+
+func (s *story) reassign(nodes []ids.NodeID) string {
+	if err := s.c.Reassign(s.number("partition", 0), nodes); err != nil {
+		return err.Error() + "\n"
+	}
+	s.seeAll()
+	return ""
+}
+
+func (s *story) move() string {
+	if s.arg("unaware", "") != "" {
+		for _, n := range s.list("unaware") {
+			s.unaware[n.ID()] = true
+		}
+	}
+	var nodes []ids.NodeID
+	for _, n := range s.list("nodes") {
+		nodes = append(nodes, n.ID())
+	}
+	return s.reassign(nodes)
+}
+
+func (s *story) cancel() string { return s.reassign(nil) }
+
+// advance takes one step and lets follow what follows.
+func (s *story) advance() bool {
+	leader, did := s.c.Leader(s.number("partition", 0)), false
+	if leader != nil {
+		did = leader.Step(s.number("partition", 0))
+	}
+	s.c.Stabilize()
+	s.seeAll()
+	return did
+}
+
+func (s *story) step() string {
+	for range s.number("n", 1) {
+		s.advance()
+	}
+	return ""
+}
+
+func (s *story) learner() string {
+	p := s.number("partition", 0)
+	if out := s.reassign(append(slices.Clone(s.c.goal(p)), s.node().ID())); out != "" {
+		return out
+	}
+	s.advance()
+	return ""
+}
+
+func (s *story) remove() string {
+	p, gone := s.number("partition", 0), s.node().ID()
+	if out := s.reassign(slices.DeleteFunc(slices.Clone(s.c.goal(p)), func(n ids.NodeID) bool { return n == gone })); out != "" {
+		return out
+	}
+	return s.finish()
+}
+
+// finish takes all steps there are.
+func (s *story) finish() string {
+	for range 20 {
+		if s.c.Placed(s.number("partition", 0)).Target == nil {
+			return ""
+		}
+		s.advance()
+	}
+	return "it is not over\n"
+}
+
+func (s *story) wipe() string {
+	return s.each(true, func(n *Node) {
+		if err := n.Wipe(uint64(s.number("seed", 1))); err != nil {
+			s.t.Errorf("%s: wipe node %d: %v", s.d.Pos, n.ID(), err)
+		}
 	})
 }
 

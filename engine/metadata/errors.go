@@ -19,6 +19,7 @@ var (
 	ErrOtherDirectory  = errors.New("the node id belongs to another data directory")
 	ErrBrokerAlive     = errors.New("the node is not fenced: one with its id may still live")
 	ErrLastCopy        = errors.New("the other replicas are no majority without the node")
+	ErrMoving          = errors.New("replicas are being moved: finish that or take it back first")
 )
 
 // What Prepare and Stamp refuse: the record's form.
@@ -50,7 +51,7 @@ type Code uint8
 var codes = [...]error{
 	1: ErrTopicExists, 2: ErrUnknownTopic, 3: ErrNameCollision, 4: ErrStalePartitions, 5: ErrTooMany,
 	6: ErrUnknownBroker, 7: ErrStaleBroker, 8: ErrNoCluster, 9: ErrForeignCluster, 10: ErrIDTaken,
-	11: ErrOtherDirectory, 12: ErrNoReassignment, 13: ErrNoPartition, 14: ErrBrokerAlive, 15: ErrLastCopy,
+	11: ErrOtherDirectory, 12: ErrNoReassignment, 13: ErrNoPartition, 14: ErrBrokerAlive, 15: ErrLastCopy, 16: ErrMoving,
 }
 
 // Err gives the sentinel of c, nil for success.

@@ -68,7 +68,10 @@ type Topic struct {
 // RF is the topic's replication factor: that of its first partition.
 func (t *Topic) RF() int {
 	p := &t.Partitions[0]
-	return len(p.Replicas) - len(p.Adding)
+	if p.Base != nil {
+		return len(p.Base)
+	}
+	return len(p.Replicas)
 }
 
 // Partition is one partition's group and members, the preferred leader first,
@@ -76,8 +79,9 @@ func (t *Topic) RF() int {
 // the first word Leader is 0 and ISR empty.
 //
 // While replicas are moved, Replicas holds all of them, those that join and those
-// that leave; Target is what they will be, in order, and Adding and Removing the
-// difference.
+// that leave; Target is what they will be, in order, Base what they were before the
+// first Reassign of the move, and Adding and Removing the difference. Which of them
+// vote meanwhile is known to the partition's group alone, until Reassigned.
 type Partition struct {
 	Group    ids.GroupID `json:"group"`
 	Replicas []Replica   `json:"replicas"`
@@ -85,6 +89,7 @@ type Partition struct {
 	// since: a replica that starts with an empty log begins with them.
 	Initial  []Replica    `json:"initial,omitempty"`
 	Target   []ids.NodeID `json:"target,omitempty"`
+	Base     []ids.NodeID `json:"base,omitempty"`
 	Move     ids.LogIndex `json:"move,omitempty"` // the entry that set Target
 	Adding   []ids.NodeID `json:"adding,omitempty"`
 	Removing []ids.NodeID `json:"removing,omitempty"`

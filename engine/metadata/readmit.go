@@ -15,7 +15,9 @@ import (
 // node takes part only with the directory that the metadata names.
 //
 // It is refused while the others cannot go on without the node: with one or two
-// replicas of a partition nobody else can say what was acknowledged. Old proves
+// replicas of a partition nobody else can say what was acknowledged. It is refused,
+// too, while a replica of the node is part of a move: which replicas vote is open
+// until that is over, or taken back. Old proves
 // that the node asks that had the directory before; without it the node must be
 // fenced, or two of one id could live at once.
 type Readmit struct {
@@ -47,6 +49,9 @@ func (r *Readmit) apply(d *draft, _ int64) outcome {
 	if last := d.onlyOn(r.Node); len(last) > 0 {
 		return refuse(ErrLastCopy, "node %d: %s", r.Node, strings.Join(last, ", "))
 	}
+	if moving := d.moving(r.Node); len(moving) > 0 {
+		return refuse(ErrMoving, "node %d: %s", r.Node, strings.Join(moving, ", "))
+	}
 	b := *old
 	b.Directory, b.Fenced, b.Draining = r.Directory, true, true
 	d.putBroker(&b)
@@ -65,37 +70,50 @@ func (r *Readmit) apply(d *draft, _ int64) outcome {
 
 // onlyOn names the groups whose voters other than the node's are no majority, up
 // to a few.
-func (d *draft) onlyOn(n ids.NodeID) []string {
-	const few = 5
-	var out []string
-	add := func(name string) {
-		if len(out) < few {
-			out = append(out, name)
-		} else if len(out) == few {
-			out = append(out, "and more")
-		}
-	}
-	if minority(d.Cluster.Replicas, n, nil, nil) {
-		add("the metadata")
+func (d *draft) onlyOn(n ids.NodeID) (few names) {
+	if minority(d.Cluster.Replicas, n, nil) {
+		few.add("the metadata")
 	}
 	for _, t := range d.Topics() {
 		for i := range t.Partitions {
-			if p := &t.Partitions[i]; minority(p.Replicas, n, p.Adding, p.Lost) {
-				add(fmt.Sprintf("%s-%d", t.Name, i))
+			if p := &t.Partitions[i]; p.Base == nil && minority(p.Replicas, n, p.Lost) {
+				few.add(fmt.Sprintf("%s-%d", t.Name, i))
 			}
 		}
 	}
-	return out
+	return few
 }
 
-// minority says whether the voters without node n are no majority. learners are
-// nodes that do not vote yet, lost are replicas whose place is not filled yet.
-func minority(list []Replica, n ids.NodeID, learners []ids.NodeID, lost []Replica) bool {
+// moving names the partitions that are moved to the node, from it, or beside it.
+func (d *draft) moving(n ids.NodeID) (few names) {
+	for _, t := range d.Topics() {
+		for i := range t.Partitions {
+			if p := &t.Partitions[i]; p.Base != nil && p.On(n) != 0 {
+				few.add(fmt.Sprintf("%s-%d", t.Name, i))
+			}
+		}
+	}
+	return few
+}
+
+// names are the first few, for an error's text.
+type names []string
+
+func (l *names) add(name string) {
+	const few = 5
+	if len(*l) < few {
+		*l = append(*l, name)
+	} else if len(*l) == few {
+		*l = append(*l, "and more")
+	}
+}
+
+// minority says whether the voters without node n are no majority. lost are replicas
+// whose place is not filled yet.
+func minority(list []Replica, n ids.NodeID, lost []Replica) bool {
 	voters, others, votes := 0, 0, false
 	for _, r := range list {
 		switch {
-		case slices.Contains(learners, r.Node):
-			continue
 		case r.Node == n:
 			votes = true
 		case !slices.ContainsFunc(lost, func(l Replica) bool { return l.Node == r.Node }):

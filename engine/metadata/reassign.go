@@ -54,17 +54,18 @@ func (c *PartitionNodes) mayMove(d *draft) outcome {
 
 // retarget gives p on its way to nodes, or back to where it was before.
 func (d *draft) retarget(p Partition, nodes []ids.NodeID) Partition {
-	if len(nodes) == 0 {
+	begins, base := p.Target == nil, p.Base
+	if base == nil {
 		for _, r := range p.Replicas {
-			if !slices.Contains(p.Adding, r.Node) {
-				nodes = append(nodes, r.Node)
-			}
+			base = append(base, r.Node)
 		}
+	}
+	if len(nodes) == 0 {
+		nodes = base
 	}
 	if p.Initial == nil {
 		p.Initial = p.Replicas
 	}
-	before := func(n ids.NodeID) bool { return p.On(n) != 0 && !slices.Contains(p.Adding, n) }
 	var adding, removing []ids.NodeID
 	all := slices.Clone(p.Replicas)
 	for _, n := range nodes {
@@ -72,7 +73,7 @@ func (d *draft) retarget(p Partition, nodes []ids.NodeID) Partition {
 			all = append(all, Replica{Node: n, ID: d.nextReplica})
 			d.nextReplica++
 		}
-		if !before(n) {
+		if !slices.Contains(base, n) {
 			adding = append(adding, n)
 		}
 	}
@@ -83,10 +84,12 @@ func (d *draft) retarget(p Partition, nodes []ids.NodeID) Partition {
 	}
 	p.Replicas, p.Adding, p.Removing, p.Target = all, adding, removing, slices.Clone(nodes)
 	p.Move = d.Index
-	if len(adding) == 0 && len(removing) == 0 && len(p.Lost) == 0 {
-		return p.settle()
+	if len(adding) > 0 || len(removing) > 0 {
+		p.Base = base
+	} else if begins {
+		return p.settle() // another order, that is all
 	}
-	return p
+	return p // what the group has become since the move began, its leader knows
 }
 
 // settle ends a move: the replicas are the target's.
@@ -98,7 +101,7 @@ func (p Partition) settle() Partition {
 	if slices.Equal(list, p.Initial) {
 		p.Initial = nil
 	}
-	p.Replicas, p.Target, p.Adding, p.Removing, p.Lost, p.Move = list, nil, nil, nil, nil, 0
+	p.Replicas, p.Target, p.Base, p.Adding, p.Removing, p.Lost, p.Move = list, nil, nil, nil, nil, nil, 0
 	p.ISR = slices.DeleteFunc(slices.Clone(p.ISR), func(n ids.NodeID) bool { return p.On(n) == 0 })
 	return p
 }

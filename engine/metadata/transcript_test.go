@@ -122,6 +122,9 @@ func (s *stage) run(t *testing.T, d *datadriven.TestData) string {
 		topic, _ := s.state.Image().Topic(d.CmdArgs[0].Key)
 		p := &topic.Partitions[part]
 		text := fmt.Sprintf("replicas %v initial %v\ntarget %v adding %v removing %v isr %v\n", p.Replicas, p.Initial, p.Target, p.Adding, p.Removing, p.ISR)
+		if p.Base != nil {
+			text += fmt.Sprintf("base %v\n", p.Base)
+		}
 		if p.Lost != nil {
 			text += fmt.Sprintf("lost %v move %d leader %d\n", p.Lost, p.Move, p.Leader)
 		}

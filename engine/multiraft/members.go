@@ -55,3 +55,32 @@ func (g *Group) ChangeMembers(c Change) error {
 	}
 	return <-result
 }
+
+// ReadChange gives what an entry of the log with that type and data (wal.Record)
+// changes in its group's membership; false where it is no such entry. An empty Change
+// leaves a joint one.
+func ReadChange(kind uint8, data []byte) (c Change, ok bool, err error) {
+	var cc raftpb.ConfChangeV2
+	switch raftpb.EntryType(kind) {
+	case raftpb.EntryConfChangeV2:
+		err = cc.Unmarshal(data)
+	case raftpb.EntryConfChange:
+		var one raftpb.ConfChange
+		err = one.Unmarshal(data)
+		cc = one.AsV2()
+	default:
+		return c, false, nil
+	}
+	for _, one := range cc.Changes {
+		id := ids.ReplicaID(one.NodeID)
+		switch one.Type {
+		case raftpb.ConfChangeAddLearnerNode:
+			c.Learn = append(c.Learn, id)
+		case raftpb.ConfChangeAddNode:
+			c.Vote = append(c.Vote, id)
+		case raftpb.ConfChangeRemoveNode:
+			c.Remove = append(c.Remove, id)
+		}
+	}
+	return c, true, err
+}

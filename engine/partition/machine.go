@@ -141,6 +141,9 @@ func (p *Partition) rollback() {
 // ends by now, with state, which is what State of another replica gave. The high
 // watermark never goes back. Errors: ErrCheckpoint, ErrDamaged.
 func (p *Partition) Restore(state []byte) error {
+	if forced().has(mutEmptyRestore) {
+		state = nil
+	}
 	fresh, err := New(Config{Cold: p.cold, State: state, ProducersMax: p.producers.max, ProducerExpiryMS: p.producers.expiryMS})
 	if err != nil {
 		return err

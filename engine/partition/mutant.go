@@ -6,6 +6,7 @@ type mutant uint32
 
 const (
 	mutKeepProducers mutant = 1 << iota // what producers had stamped is remembered after it was rolled back
+	mutEmptyRestore                     // a snapshot is taken without its state
 )
 
 func (m mutant) has(x mutant) bool { return m&x != 0 }

@@ -9,12 +9,12 @@ import (
 
 var forcedMutant atomic.Uint32
 
-var mutantNames = map[string]mutant{"keep-producers": mutKeepProducers}
+var mutantNames = map[string]mutant{"keep-producers": mutKeepProducers, "empty-restore": mutEmptyRestore}
 
 func forced() mutant { return mutant(forcedMutant.Load()) }
 
 // SetMutant breaks every partition of the process in the named way:
-// "keep-producers"; "" mends them. It exists in builds with the tag mutants alone,
+// "keep-producers", "empty-restore"; "" mends them. It exists in builds with the tag mutants alone,
 // for simulations that must turn red.
 func SetMutant(name string) error {
 	m, ok := mutantNames[name]

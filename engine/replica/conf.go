@@ -2,6 +2,8 @@ package replica
 
 import (
 	"cmp"
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -52,6 +54,46 @@ func typed(list []uint64) []ids.ReplicaID {
 	return out
 }
 
+// Pack puts a membership before a state machine's state, if it is not the one that
+// the group began with, so that both are kept together:
+//
+//	length of the membership (4, little-endian), membership (JSON), state
+//
+// The membership may be of a later entry than the state: both were true once
+// everything up to there was committed.
+func (m *Members) Pack(state []byte) []byte {
+	var conf []byte
+	if m.At != 0 {
+		var err error
+		if conf, err = json.Marshal(m); err != nil {
+			panic(fmt.Sprintf("BUG: membership %+v: %v", m, err))
+		}
+	}
+	out := binary.LittleEndian.AppendUint32(make([]byte, 0, 4+len(conf)+len(state)), uint32(len(conf)))
+	return append(append(out, conf...), state...)
+}
+
+// UnpackMembers takes apart what Pack put together: nil and nothing of nothing, nil
+// for the membership that the group began with. The state is part of b.
+func UnpackMembers(b []byte) (*Members, []byte, error) {
+	if len(b) == 0 {
+		return nil, nil, nil
+	}
+	if len(b) < 4 || uint64(binary.LittleEndian.Uint32(b)) > uint64(len(b)-4) {
+		return nil, nil, fmt.Errorf("membership and state in %d bytes", len(b))
+	}
+	n := binary.LittleEndian.Uint32(b)
+	conf, state := b[4:4+n], b[4+n:]
+	if n == 0 {
+		return nil, state, nil
+	}
+	m := new(Members)
+	if err := json.Unmarshal(conf, m); err != nil {
+		return nil, nil, fmt.Errorf("membership: %w", err)
+	}
+	return m, state, nil
+}
+
 // ChangeMembers proposes a membership change; it holds once Members shows it.
 // Only a leader takes it, and one at a time: Raft turns a second one into an
 // empty entry. A leader that was alone in its group must first win an election
@@ -93,6 +135,13 @@ func (r *Replica) applyConf(e *raftpb.Entry) error {
 	}
 	if idxOf(e) <= r.store.confAt {
 		return nil // part of the membership already, see snapshot.go
+	}
+	if forced().has(mutLearnerVotes) {
+		for i := range cc.Changes {
+			if cc.Changes[i].Type == raftpb.ConfChangeAddLearnerNode {
+				cc.Changes[i].Type = raftpb.ConfChangeAddNode
+			}
+		}
 	}
 	r.setConf(*r.node.ApplyConfChange(cc), idxOf(e))
 	return nil

@@ -48,8 +48,14 @@ func (r *Replica) copiesOf(i ids.LogIndex) int {
 	if r.solo.on {
 		return 1
 	}
+	if forced().has(mutFewCopies) {
+		return len(r.conf.Voters)
+	}
 	n := 0
 	r.node.WithProgress(func(id uint64, kind raft.ProgressType, pr tracker.Progress) {
+		if forced().has(mutCopiesSent) {
+			pr.Match = pr.Next - 1
+		}
 		if kind == raft.ProgressTypePeer && slices.Contains(r.conf.Voters, id) && ids.LogIndex(pr.Match) >= i {
 			n++
 		}

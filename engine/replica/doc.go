@@ -55,7 +55,8 @@
 //     own; TestReusedReadContextIsStale keeps the reason.
 //   - A sole voter answers ReadIndex from its commit index even before it has
 //     committed anything in its term, which after a restart may be behind what
-//     was acknowledged. Reads wait for Lead.
+//     was acknowledged. Reads wait for Lead, and those of its learners are
+//     dropped until then.
 //   - RawNode panics on errors of its Storage. Turn and Step turn a panic that
 //     follows a storage error into ErrDamaged.
 //

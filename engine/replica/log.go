@@ -92,6 +92,9 @@ func (s *storage) Snapshot() (raftpb.Snapshot, error) {
 	if err != nil || snap.Index == 0 || snap.Index+1 < s.log.First() {
 		return raftpb.Snapshot{}, raft.ErrSnapshotTemporarilyUnavailable
 	}
+	if forced().has(mutSnapHigh) {
+		snap.Index++
+	}
 	return s.pack(&snap), nil
 }
 

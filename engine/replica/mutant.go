@@ -5,11 +5,17 @@ package replica
 type mutant uint32
 
 const (
-	mutEarlyAck  mutant = 1 << iota // WaitCommit is answered when this log alone has the entry
-	mutNoVote                       // the vote is not part of the append
-	mutIndexOnly                    // waiters outlive the term they were bound in
-	mutReuseRead                    // all ReadIndex attempts have the same context
-	mutEarlyLead                    // Lead comes with the election, before the term's first entry is applied
+	mutEarlyAck     mutant = 1 << iota // WaitCommit is answered when this log alone has the entry
+	mutNoVote                          // the vote is not part of the append
+	mutIndexOnly                       // waiters outlive the term they were bound in
+	mutReuseRead                       // all ReadIndex attempts have the same context
+	mutEarlyLead                       // Lead comes with the election, before the term's first entry is applied
+	mutSnapHigh                        // a snapshot says that it is of the entry after its own
+	mutLearnerVotes                    // a learner is a voter from the start
+	mutQuietLag                        // a group goes quiet while a member lacks entries
+	mutCopiesSent                      // a copy counts when it is sent
+	mutFewCopies                       // the commit is answered, whatever copies were asked for
+	mutUntold                          // a removed member keeps what it knows to itself
 )
 
 func (m mutant) has(x mutant) bool { return m&x != 0 }

@@ -15,13 +15,20 @@ var mutantNames = map[string]mutant{
 	"index-only": mutIndexOnly,
 	"reuse-read": mutReuseRead,
 	"early-lead": mutEarlyLead,
+
+	"snap-high":     mutSnapHigh,
+	"learner-votes": mutLearnerVotes,
+	"quiet-lag":     mutQuietLag,
+	"copies-sent":   mutCopiesSent,
+	"few-copies":    mutFewCopies,
+	"untold":        mutUntold,
 }
 
 func forced() mutant { return mutant(forcedMutant.Load()) }
 
-// SetMutant breaks every replica of the process in the named way: "early-ack",
-// "no-vote", "index-only", "reuse-read", "early-lead"; "" mends them. It exists in
-// builds with the tag mutants alone, for simulations that must turn red.
+// SetMutant breaks every replica of the process in the way of that name, see
+// mutantNames and mutant.go; "" mends them. It exists in builds with the tag mutants
+// alone, for simulations that must turn red.
 func SetMutant(name string) error {
 	m, ok := mutantNames[name]
 	if !ok && name != "" {

@@ -42,7 +42,7 @@ func (r *Replica) Wake() { r.quiet, r.idle = false, 0 }
 // tickQuiet counts idle ticks of a leader and decides that the group may go
 // quiet, which the next Turn tells.
 func (r *Replica) tickQuiet() {
-	if r.cfg.QuietTicks == 0 || r.sole || r.role.State != Leader {
+	if r.cfg.QuietTicks == 0 || r.alone() || r.role.State != Leader {
 		return
 	}
 	if r.idle++; r.idle < r.cfg.QuietTicks || r.idle%r.cfg.HeartbeatTicks != 0 {
@@ -57,6 +57,9 @@ func (r *Replica) mayQuiet() bool {
 	last := r.store.log.Last()
 	if !r.leading() || r.handing || r.commit != last || r.applied != last || r.Pending() > 0 || len(r.conf.VotersOutgoing) > 0 {
 		return false
+	}
+	if forced().has(mutQuietLag) {
+		return true
 	}
 	same := true
 	r.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
@@ -78,12 +81,16 @@ func (r *Replica) sayQuiet(out *Output) {
 	if !r.mayQuiet() {
 		return
 	}
-	r.node.WithProgress(func(id uint64, _ raft.ProgressType, _ tracker.Progress) {
+	r.node.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
 		if id == uint64(r.cfg.ID) {
 			return
 		}
+		commit := uint64(r.commit)
+		if forced().has(mutQuietLag) {
+			commit = min(commit, pr.Match)
+		}
 		out.Messages = append(out.Messages, raftpb.Message{
-			Type: raftpb.MsgHeartbeat, From: uint64(r.cfg.ID), To: id, Term: uint64(r.role.Term), Commit: uint64(r.commit), Context: quietMark,
+			Type: raftpb.MsgHeartbeat, From: uint64(r.cfg.ID), To: id, Term: uint64(r.role.Term), Commit: commit, Context: quietMark,
 		})
 	})
 	r.quiet = true

@@ -92,6 +92,14 @@ func (r *Replica) askReads() {
 	r.fail(r.guard(func() error { r.node.ReadIndex(context); return nil }))
 }
 
+// early says that this leader has no other voter to ask and may not know yet what its
+// predecessor acknowledged: Raft would answer its learners from a commit index that is
+// too old.
+func (r *Replica) early() bool {
+	r.observe()
+	return r.sole && !r.leading()
+}
+
 // context is unique among all replicas of the group and all their lives.
 func (rd *reads) context(seq uint64) []byte {
 	b := make([]byte, 0, 24)

@@ -69,6 +69,7 @@ type Replica struct {
 	quieting    bool           // the next Turn says so
 	idle        int            // ticks in which nothing was asked of this leader
 	down        down           // a leader that seems to be gone
+	telling     []uint64       // peers to tell that this replica was removed, see removed.go
 	incoming    *installing    // a snapshot the owner installs; nothing else happens meanwhile
 	durable     line           // WaitDurable, by index
 	committed   line           // WaitCommit, by index
@@ -166,11 +167,16 @@ func (r *Replica) Pending() int {
 	return r.queue.len() + r.durable.len() + r.committed.len() + r.held.len() + r.parted.len() + r.reads.len()
 }
 
-// NeedsTick says whether time matters to the replica: not to a sole voter that
-// leads, which has nobody to send heartbeats to or to lose.
+// NeedsTick says whether time matters to the replica: not to a leader that is its
+// group's only member, which has nobody to send heartbeats to or to lose; unless a
+// read still waits for members that are gone by now, and has to be asked again.
 func (r *Replica) NeedsTick() bool {
-	return r.err == nil && r.incoming == nil && !r.quiet && !(r.sole && r.role.State == Leader)
+	idle := r.quiet || r.alone() && r.role.State == Leader && len(r.reads.attempts) == 0
+	return r.err == nil && r.incoming == nil && !idle
 }
+
+// alone says whether the group has no other member.
+func (r *Replica) alone() bool { return r.sole && len(r.conf.Learners) == 0 }
 
 // Tick passes one tick of time.
 func (r *Replica) Tick() {
@@ -201,6 +207,15 @@ func (r *Replica) Step(m *raftpb.Message) {
 		// It may be under way since before this leader went quiet.
 	default:
 		r.Wake()
+	}
+	switch {
+	case m.Type == raftpb.MsgReadIndex && r.early():
+		return // it is asked again
+	case saysCommitted(m):
+		r.hearCommitted(m)
+		return
+	case m.Type == raftpb.MsgPreVote || m.Type == raftpb.MsgVote:
+		r.askedForVote(m)
 	}
 	if m.Type == raftpb.MsgAppResp || m.Type == raftpb.MsgHeartbeatResp {
 		r.heard.note(m.From)

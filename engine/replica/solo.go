@@ -33,7 +33,7 @@ type solo struct {
 // enterSolo begins solo as soon as Raft has nothing under way: the leader's log
 // is committed and applied to its end.
 func (r *Replica) enterSolo() {
-	if r.solo.never || !r.sole || len(r.conf.Learners) > 0 || !r.leading() || r.handing ||
+	if r.solo.never || !r.alone() || !r.leading() || r.handing ||
 		r.applied != r.store.log.Last() || r.reads.len() > 0 {
 		return
 	}

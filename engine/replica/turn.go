@@ -74,6 +74,7 @@ func (r *Replica) turn(nowMS int64, out *Output) error {
 		if !r.node.HasReady() {
 			r.enterSolo()
 			r.sayQuiet(out)
+			r.sayCommitted(out)
 			return nil
 		}
 		r.fail(r.ready(out))
@@ -124,7 +125,8 @@ func (r *Replica) ready(out *Output) error {
 
 // append turns a MsgStorageAppend into records. The hard state follows the
 // entries it may speak of: a prefix of the append never holds a commit index
-// beyond its entries.
+// beyond its entries. Nor does it hold a membership change without the commit index
+// that goes with it, see flushBefore.
 func (r *Replica) append(m *raftpb.Message, out *Output) {
 	if m.Term != 0 {
 		r.newest = raftpb.HardState{Term: m.Term, Vote: m.Vote, Commit: m.Commit}
@@ -146,6 +148,9 @@ func (r *Replica) append(m *raftpb.Message, out *Output) {
 func (r *Replica) record(entries []raftpb.Entry, out *Output) {
 	for i := range entries {
 		e := &entries[i]
+		if e.Type != raftpb.EntryNormal {
+			r.flushBefore(e.Index, out)
+		}
 		out.Records = append(out.Records, wal.Record{
 			Stream: uint64(r.cfg.Group), Kind: wal.KindEntry, Type: uint8(e.Type), Index: e.Index, Term: e.Term, Data: e.Data,
 		})
@@ -161,18 +166,33 @@ func (r *Replica) Flush(out *Output) {
 	}
 }
 
-func (r *Replica) flush(out *Output) {
-	if r.newest == r.saved {
+func (r *Replica) flush(out *Output) { r.save(r.newest, out) }
+
+// flushBefore puts the commit index in front of the membership change at index. A
+// leader asks for a change when it has applied the one before, and says so with it. A
+// replica must not have the second without knowing that the first holds: it would
+// start with the membership before both, whose majority may share nobody with that of
+// the membership after both, and be elected by it.
+func (r *Replica) flushBefore(index uint64, out *Output) {
+	state := r.newest
+	state.Commit = min(state.Commit, index-1)
+	if state.Commit > r.saved.Commit {
+		r.save(state, out)
+	}
+}
+
+func (r *Replica) save(state raftpb.HardState, out *Output) {
+	if state == r.saved {
 		return
 	}
-	r.saved = r.newest
-	vote := r.newest.Vote
+	r.saved = state
+	vote := state.Vote
 	if forced().has(mutNoVote) {
 		vote = 0
 	}
 	out.Records = append(out.Records, wal.Record{
 		Stream: uint64(r.cfg.Group), Kind: wal.KindState,
-		Term: r.newest.Term, Vote: vote, Index: r.newest.Commit,
+		Term: state.Term, Vote: vote, Index: state.Commit,
 	})
 }
 

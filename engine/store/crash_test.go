@@ -251,3 +251,81 @@ func staleCheckpoint(seed uint64) error {
 	}
 	return done.check(l)
 }
+
+// TestCrashInRemoval cuts the power at every call of a removal: what Open finds then is
+// the whole log, or none, from which another one may begin.
+func TestCrashInRemoval(t *testing.T) {
+	for seed := range uint64(40) {
+		ended := false
+		for cut := int64(1); !ended; cut++ {
+			whole, over, err := removed(seed, cut)
+			if ended = over; err != nil {
+				t.Fatalf("seed %d, cut at call %d: %v", seed, cut, err)
+			}
+			if over && whole {
+				t.Fatalf("seed %d: the log is still there", seed)
+			}
+		}
+	}
+}
+
+func removed(seed uint64, cut int64) (whole, over bool, err error) {
+	disk := vfs.NewMem(seed)
+	l, err := Open(Options{FS: disk, Dir: "p", FileBytes: 900})
+	if err != nil {
+		return false, false, err
+	}
+	m := &model{}
+	for range 4 {
+		var list []Entry
+		for range 5 {
+			list = append(list, m.next(1, false, 2, 1, 200))
+		}
+		m.state = []byte("state")
+		if err := errors.Join(l.Append(list), l.Checkpoint(m.state)); err != nil {
+			return false, false, err
+		}
+	}
+	m.staged = 0
+	if err := l.Close(); err != nil {
+		return false, false, err
+	}
+	var after *vfs.Mem
+	calls := int64(0)
+	faulty := vfs.NewFaulty(disk, func(vfs.Call) vfs.Fault {
+		if calls++; calls < cut {
+			return vfs.Fault{}
+		}
+		if after == nil {
+			after = disk.PowerCut(seed ^ uint64(cut)<<8)
+		}
+		return vfs.Fault{Err: vfs.ErrPowerCut}
+	})
+	err = Remove(faulty, "p")
+	if after == nil {
+		after, over = disk.PowerCut(seed), true
+		if err != nil {
+			return false, over, err
+		}
+	}
+	for range 2 { // and once more
+		if l, err = Open(Options{FS: after, Dir: "p", FileBytes: 900}); err != nil {
+			return false, over, err
+		}
+		if err := l.Close(); err != nil {
+			return false, over, err
+		}
+	}
+	if l, err = Open(Options{FS: after, Dir: "p", FileBytes: 900}); err != nil {
+		return false, over, err
+	}
+	defer l.Close()
+	if l.Last() == 0 {
+		names, err := after.List("p")
+		if err == nil && len(names) > 0 {
+			return false, over, fmt.Errorf("files are left: %v", names)
+		}
+		return false, over, nil
+	}
+	return true, over, m.check(l)
+}

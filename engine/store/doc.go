@@ -57,6 +57,7 @@
 //	            2. if files were created, sync the directory
 //	            3. write K behind the frames of the last .idx, sync it
 //	            4. show the new state to readers
+//	Remove      a file named REMOVED first, see remove.go
 //	Truncate*   a K with the new first index, as above; then delete the files
 //	            below it; sync the directory
 //

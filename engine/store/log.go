@@ -197,17 +197,13 @@ func (l *Log) close() error {
 	return err
 }
 
-// Remove closes the log and deletes its directory; the deletion is durable when
-// it returns.
+// Remove closes the log and deletes its directory, see Remove of the package.
 func (l *Log) Remove() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err := l.close()
 	l.view.Store(&view{})
-	if rmErr := l.fs.RemoveAll(l.opt.Dir); rmErr != nil {
-		return firstError(err, rmErr)
-	}
-	return firstError(err, l.fs.SyncDir(path.Dir(l.opt.Dir)))
+	return firstError(err, Remove(l.fs, l.opt.Dir))
 }
 
 // usable needs mu.

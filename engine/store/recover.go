@@ -34,7 +34,7 @@ func Open(o Options) (*Log, error) {
 	return l, nil
 }
 
-// recover is Open's work. All reading and checking comes first, so that damage
+// recover is Open's work. Where a removal was cut short it is finished first. All reading and checking comes first, so that damage
 // is found with nothing changed:
 //
 //  1. from the newest file back: the first with a checkpoint is the tail;
@@ -43,6 +43,9 @@ func Open(o Options) (*Log, error) {
 //  3. cut the tail to its checkpoint;
 //  4. remove what is newer, and what is older than the first entry.
 func (l *Log) recover() (*view, error) {
+	if err := l.finishRemoval(); err != nil {
+		return nil, err
+	}
 	pairs, strays, err := l.list()
 	if err != nil {
 		return nil, err

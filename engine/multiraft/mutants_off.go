@@ -1,0 +1,6 @@
+//go:build !mutants
+
+package multiraft
+
+// forced is the mutant every group of this process has: none in a real build.
+func forced() mutant { return 0 }
