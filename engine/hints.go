@@ -30,12 +30,14 @@ func (n *Node) startGossip(l net.Listener) (*gossip.Gossip, error) {
 	})
 }
 
-// announce tells the others where clients find this node.
+// announce tells the others what of this node has become known since the start.
 func (n *Node) announce() error {
 	if n.peers == nil {
 		return nil
 	}
-	return n.peers.gossip.Announce(gossip.Info{Kafka: n.cfg.AdvertisedKafka, Admin: n.cfg.AdminAddr, Rack: n.cfg.Rack})
+	return n.peers.gossip.Announce(gossip.Info{
+		Directory: n.identity.Directory, Kafka: n.cfg.AdvertisedKafka, Admin: n.cfg.AdminAddr, Rack: n.cfg.Rack,
+	})
 }
 
 // gossipSeeds are the nodes that the configuration and the metadata know.

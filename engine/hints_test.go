@@ -20,6 +20,7 @@ import (
 	"dyno/engine/events"
 	"dyno/engine/gossip"
 	"dyno/engine/ids"
+	"dyno/wal/vfs"
 )
 
 // quickGossip makes nodes miss one another soon.
@@ -91,52 +92,76 @@ func (s *stranger) crash() {
 	_ = s.Close()
 }
 
-// TestClusterMoved: a node that starts again at other addresses, which only its own
-// configuration knows, is found by the others, gets what it missed, and counts.
-func TestClusterMoved(t *testing.T) {
-	c := newClusterBed(t, 3, quickGossip)
-	c.topic("t", 3, 3)
-	c.produce("t", 0, 100)
-	c.stop(3)
-	c.produce("t", 100, 100)
-	cfg := &c.cfg[2]
-	cfg.KafkaAddr, cfg.RaftAddr = freeAddr(t), freeAddr(t)
+// move stops a node, gives it other addresses that only its own configuration
+// knows, and starts it again; meanwhile runs while it is away.
+func (c *clusterBed) move(id ids.NodeID, meanwhile func()) {
+	c.t.Helper()
+	c.stop(id)
+	meanwhile()
+	cfg := &c.cfg[id-1]
+	cfg.KafkaAddr, cfg.RaftAddr = freeAddr(c.t), freeAddr(c.t)
 	cfg.Peers = slices.Clone(cfg.Peers)
-	cfg.Peers[2].Raft = cfg.RaftAddr
+	cfg.Peers[id-1].Raft = cfg.RaftAddr
 	opened := make(chan *Node, 1)
 	go func() {
 		n, err := Open(*cfg)
 		if err != nil {
-			t.Error(err)
+			c.t.Error(err)
 		}
 		opened <- n
 	}()
 	select {
-	case c.nodes[2] = <-opened:
+	case c.nodes[id-1] = <-opened:
 	case <-time.After(time.Minute):
-		t.Fatal("the node that moved was not found")
+		c.t.Fatal("the node that moved was not found")
 	}
 	for _, n := range c.nodes {
-		if addr, ok := n.peerAddr(3); !ok || addr != cfg.RaftAddr {
-			t.Errorf("node %d looks for node 3 at %s, %v", n.identity.NodeID, addr, ok)
+		if addr, ok := n.peerAddr(id); !ok || addr != cfg.RaftAddr {
+			c.t.Errorf("node %d looks for node %d at %s, %v", n.identity.NodeID, id, addr, ok)
 		}
-		until(t, "the metadata knows the new addresses", func() bool {
-			b, ok := n.meta.Image().Broker(3)
+		until(c.t, "the metadata knows the new addresses", func() bool {
+			b, ok := n.meta.Image().Broker(id)
 			return ok && b.Raft == cfg.RaftAddr && b.Kafka == cfg.KafkaAddr && !b.Fenced
 		})
 	}
+}
+
+// TestClusterMoved: a node that starts again at other addresses is found by the
+// others, gets what it missed, and counts.
+func TestClusterMoved(t *testing.T) {
+	c := newClusterBed(t, 3, quickGossip)
+	c.topic("t", 3, 3)
+	c.produce("t", 0, 100)
+	c.move(3, func() { c.produce("t", 100, 100) })
 	c.stop(1) // now the majority needs the one that moved
 	c.produce("t", 200, 100)
 	c.consume("t", 300)
 	until(t, "node 3 holds everything", func() bool {
-		var got, want int64
-		for i, sum := range []*int64{&want, &got} {
-			for _, h := range c.nodes[i+1].hosts.list() {
-				*sum += int64(h.Offsets().HighWatermark)
-			}
+		held := int64(0)
+		for _, h := range c.nodes[2].hosts.list() {
+			held += int64(h.Offsets().HighWatermark)
 		}
-		return got == 300 && want == 300
+		return held == 300
 	})
+}
+
+// TestClusterMovedWiped: the same, of a node that has lost its log, and so comes
+// back with another directory.
+func TestClusterMovedWiped(t *testing.T) {
+	c := newClusterBed(t, 3, quickGossip)
+	c.topic("t", 3, 3)
+	c.produce("t", 0, 100)
+	c.move(3, func() {
+		fs := vfs.NewMem(99)
+		c.mem[2], c.cfg[2].FS = fs, fs
+		if err := FormatRejoin(fs, bedDir, "bed", 3); err != nil {
+			t.Fatal(err)
+		}
+	})
+	c.whole("t")
+	c.stop(1)
+	c.produce("t", 100, 100)
+	c.consume("t", 200)
 }
 
 // TestAddressBook: gossip says where a node is that the metadata knows, unless it

@@ -180,12 +180,12 @@ func (g *Gossip) run() {
 	}
 }
 
-// Announce changes what this node says of itself: Kafka, Admin and Rack. The others
-// hear of it with the next news; it does not wait for that. Errors: ErrConfig.
+// Announce changes what this node says of itself: Directory, Kafka, Admin and Rack.
+// The others hear of it with the next news; it does not wait for that. Errors: ErrConfig.
 func (g *Gossip) Announce(i Info) error {
 	g.mu.Lock()
 	next := g.self
-	next.Kafka, next.Admin, next.Rack = i.Kafka, i.Admin, i.Rack
+	next.Directory, next.Kafka, next.Admin, next.Rack = i.Directory, i.Kafka, i.Admin, i.Rack
 	err := next.check()
 	if err == nil {
 		g.self = next

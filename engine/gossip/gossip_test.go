@@ -26,7 +26,7 @@ func TestFind(t *testing.T) {
 	if got := n[2].Members()[1].Info; got != n[1].self {
 		t.Errorf("node 3 holds of node 2: %+v, it says %+v", got, n[1].self)
 	}
-	if err := n[1].Announce(Info{Kafka: "k:1", Admin: "a:1", Rack: "r2"}); err != nil {
+	if err := n[1].Announce(Info{Directory: "e", Kafka: "k:1", Admin: "a:1", Rack: "r2"}); err != nil {
 		t.Fatal(err)
 	}
 	n[1].announceLoad(Load{Leaders: 3, Replicas: 5, InBytes: 123_456, DiskFree: 98_765_432})
@@ -34,7 +34,7 @@ func TestFind(t *testing.T) {
 	for _, at := range n {
 		until(t, "the news of node 2 arrives", func() bool {
 			m, ok := at.Lookup(2)
-			return ok && m.Kafka == "k:1" && m.Admin == "a:1" && m.Rack == "r2" && m.Load == want && m.Peer == n[1].addr
+			return ok && m.Directory == "e" && m.Kafka == "k:1" && m.Admin == "a:1" && m.Rack == "r2" && m.Load == want && m.Peer == n[1].addr
 		})
 	}
 	told := n[1].list.LocalNode().Meta
