@@ -77,14 +77,14 @@ func (g *Gossip) refused(what string, err error, args ...any) {
 }
 
 // NotifyJoin, NotifyLeave and NotifyUpdate implement memberlist.EventDelegate.
-func (d delegate) NotifyJoin(*memberlist.Node)   { kick(d.g.wake) }
-func (d delegate) NotifyLeave(*memberlist.Node)  { kick(d.g.wake) }
-func (d delegate) NotifyUpdate(*memberlist.Node) { kick(d.g.wake) }
+func (d delegate) NotifyJoin(*memberlist.Node)   { d.kick() }
+func (d delegate) NotifyLeave(*memberlist.Node)  { d.kick() }
+func (d delegate) NotifyUpdate(*memberlist.Node) { d.kick() }
 
-// kick wakes whoever waits on a channel of capacity 1.
-func kick(ch chan struct{}) {
+// kick makes run look.
+func (d delegate) kick() {
 	select {
-	case ch <- struct{}{}:
+	case d.g.wake <- struct{}{}:
 	default:
 	}
 }

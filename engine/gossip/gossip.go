@@ -99,7 +99,6 @@ type Gossip struct {
 
 	members atomic.Pointer[[]Member] // by node; replaced, never changed
 	wake    chan struct{}            // capacity 1; sent to by delegate; never closed
-	search  chan struct{}            // capacity 1; sent to by run; never closed
 	stop    chan struct{}            // closed by Close
 	wg      sync.WaitGroup           // run, joiner
 	once    sync.Once
@@ -125,7 +124,7 @@ func Start(c Config) (*Gossip, error) {
 	}
 	g := &Gossip{
 		cfg: c, self: c.Self, admitted: map[string]uint64{},
-		wake: make(chan struct{}, 1), search: make(chan struct{}, 1), stop: make(chan struct{}),
+		wake: make(chan struct{}, 1), stop: make(chan struct{}),
 	}
 	g.self.Version = version
 	g.members.Store(&[]Member{{Info: g.self, State: Alive, Since: time.Now()}})

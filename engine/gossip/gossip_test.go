@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -98,8 +99,12 @@ func TestMove(t *testing.T) {
 	}
 }
 
-// TestSplit: nodes that were cut off until they were dead to each other meet again.
+// TestSplit: nodes that were cut off from each other for so long that memberlist has
+// forgotten them meet again.
 func TestSplit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits until the dead are forgotten")
+	}
 	a := start(t, "bed", 1, nil)
 	b := start(t, "bed", 2, []Seed{{1, a.addr}})
 	a.knows(t, 2)
@@ -107,19 +112,16 @@ func TestSplit(t *testing.T) {
 	a.isolate(true)
 	b.isolate(true)
 	until(t, "both are dead to each other", func() bool { return a.state(2) == Dead && b.state(1) == Dead })
-	// memberlist gossips to the dead for a while, which must not be what helps.
-	until(t, "memberlist has nothing left to tell", func() bool { return a.wire.idle() && b.wire.idle() })
+	for _, n := range []*node{a, b} {
+		until(t, "the dead are forgotten", func() bool {
+			nodes, err := n.wire.askSelf()
+			return err == nil && len(nodes) == 1
+		})
+	}
 	a.isolate(false)
 	b.isolate(false)
 	a.knows(t, 2)
 	b.knows(t, 1)
-}
-
-// idle says that no packets wait or are sent.
-func (w *wire) idle() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.senders) == 0
 }
 
 // TestForeign: a node of another cluster is told so, counted, and no member, nor is
@@ -232,6 +234,97 @@ func TestClose(t *testing.T) {
 	_ = a.Close()
 	if err := goleak.Find(current); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCloseHangsUp: Close does not wait for others to end what they have opened.
+func TestCloseHangsUp(t *testing.T) {
+	a := start(t, "bed", 1, nil)
+	dialAs(t, a, "bed", packetConn)
+	for range 3 {
+		dialAs(t, a, "bed", streamConn)
+	}
+	until(t, "memberlist has them", func() bool { return a.Stats().StreamsIn == 3 })
+	begin := time.Now()
+	_ = a.Close()
+	if took := time.Since(begin); took > streamTimeout/2 {
+		t.Errorf("Close took %v", took)
+	}
+}
+
+// TestCloseSends: what was to be sent when a node leaves is sent, also over a
+// connection that is being made.
+func TestCloseSends(t *testing.T) {
+	b := start(t, "bed", 2, nil)
+	gate := make(chan struct{})
+	a := start(t, "bed", 1, nil, func(c *Config) {
+		dial := c.Dial
+		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) { <-gate; return dial(ctx, addr) }
+	})
+	for range 3 {
+		if _, err := a.wire.WriteToAddress([]byte{9}, memberlist.Address{Name: b.self.name()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closed := make(chan struct{})
+	go func() { defer close(closed); _ = a.Close() }()
+	until(t, "it is leaving", func() bool { a.wire.mu.Lock(); defer a.wire.mu.Unlock(); return a.wire.left })
+	close(gate)
+	<-closed
+	if got := a.Stats(); got.PacketsOut != 3 || got.Lost != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestFold: of the lives of a node the latest that is alive counts, then the latest;
+// a state that stays keeps its time.
+func TestFold(t *testing.T) {
+	life := func(inc uint64, peer string, state memberlist.NodeStateType) pushNode {
+		i := Info{Cluster: "bed", Node: 1, Incarnation: inc, Peer: peer}
+		return pushNode{Name: i.name(), Meta: i.appendMeta(nil), State: state}
+	}
+	alive, suspect, dead, left := memberlist.StateAlive, memberlist.StateSuspect, memberlist.StateDead, memberlist.StateLeft
+	begin := time.Unix(100, 0)
+	for what, c := range map[string]struct {
+		nodes []pushNode
+		peer  string
+		state State
+	}{
+		"one":                      {[]pushNode{life(1, "a:1", alive)}, "a:1", Alive},
+		"the later of two":         {[]pushNode{life(1, "a:1", alive), life(2, "b:1", alive)}, "b:1", Alive},
+		"in any order":             {[]pushNode{life(2, "b:1", alive), life(1, "a:1", alive)}, "b:1", Alive},
+		"suspect goes on":          {[]pushNode{life(1, "a:1", suspect), life(2, "b:1", dead)}, "a:1", Suspect},
+		"a dead one hides nothing": {[]pushNode{life(3, "c:1", left), life(1, "a:1", alive), life(2, "b:1", dead)}, "a:1", Alive},
+		"the later of the dead":    {[]pushNode{life(1, "a:1", dead), life(2, "b:1", left)}, "b:1", Left},
+		"no sense":                 {[]pushNode{{Name: "web"}, life(1, "a:1", dead), {Name: "1@a:1#9", State: 77}}, "a:1", Dead},
+	} {
+		table := map[ids.NodeID]Member{}
+		changed := fold(table, c.nodes, begin)
+		if m := table[1]; len(changed) != 1 || m.Peer != c.peer || m.State != c.state || !m.Since.Equal(begin) {
+			t.Errorf("%s: %+v, changed %+v", what, m, changed)
+		}
+		if changed = fold(table, c.nodes, begin.Add(time.Hour)); len(changed) > 0 || !table[1].Since.Equal(begin) {
+			t.Errorf("%s, again: %+v", what, changed)
+		}
+	}
+}
+
+// TestTrim: who is gone longest is forgotten first, who is not gone never.
+func TestTrim(t *testing.T) {
+	table := map[ids.NodeID]Member{}
+	for id := ids.NodeID(1); id <= 5; id++ {
+		m := Member{Info: Info{Node: id}, State: Dead, Since: time.Unix(int64(id), 0)}
+		if id <= 2 {
+			m.State = Suspect
+		}
+		table[id] = m
+	}
+	trim(table, 3)
+	if _, ok := table[5]; !ok || len(table) != 3 {
+		t.Errorf("left over: %v", table)
+	}
+	if trim(table, 1); len(table) != 2 || table[1].Node != 1 || table[2].Node != 2 {
+		t.Errorf("left over: %v", table)
 	}
 }
 

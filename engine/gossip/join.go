@@ -6,30 +6,24 @@ import (
 	"time"
 )
 
-// The pause between two rounds of looking for seeds; it doubles.
-const (
-	joinMin = 250 * time.Millisecond
-	joinMax = 10 * time.Second
-)
+// joinMin is the first pause between two rounds of looking for seeds; it doubles up
+// to ten probes.
+const joinMin = 250 * time.Millisecond
 
 // join dials all seeds once, so that each hears of this life at first hand, then
-// those that are not among the living until all are, and looks again once one is
-// gone: memberlist itself never dials who was dead for long, so without this the
-// halves of a split would not meet again.
+// those that are not among the living, again and again: memberlist itself never
+// dials who was dead for long, so without this the halves of a split would not meet
+// again.
 func (g *Gossip) join() {
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("dyno", "gossip joiner")))
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	first := true
-	for pause := joinMin; ; {
+	for pause := joinMin; ; pause = min(2*pause, 10*g.cfg.ProbeInterval) {
 		select {
 		case <-timer.C:
 			g.dialSeeds(first)
 			first = false
-			timer.Reset(pause)
-			pause = min(2*pause, joinMax)
-		case <-g.search:
-			pause = joinMin
 			timer.Reset(pause)
 		case <-g.stop:
 			return

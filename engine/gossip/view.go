@@ -83,13 +83,9 @@ func (g *Gossip) look(table map[ids.NodeID]Member) {
 	g.members.Store(&list)
 	g.forget(nodes)
 	for _, m := range changed {
-		if m.Node == g.cfg.Self.Node {
-			continue
+		if m.Node != g.cfg.Self.Node {
+			g.cfg.Changed(m)
 		}
-		if !m.State.live() {
-			kick(g.search)
-		}
-		g.cfg.Changed(m)
 	}
 }
 
