@@ -101,7 +101,7 @@ type WALConfig struct {
 // one; see package gossip.
 type GossipConfig struct {
 	ProbeInterval time.Duration // between two probes of a node: 1 s
-	NewsInterval  time.Duration // between two rounds of news: 200 ms
+	NewsInterval  time.Duration // between two rounds of news: 500 ms
 }
 
 // Limits bound what clients may make this node hold.
@@ -134,7 +134,7 @@ func (c *Config) setDefaults() {
 	def(&c.AdminAddr, "127.0.0.1:9292")
 	orDefault(&c.PeerTransport, TransportTCP)
 	orDefault(&c.Gossip.ProbeInterval, time.Second)
-	orDefault(&c.Gossip.NewsInterval, 200*time.Millisecond)
+	orDefault(&c.Gossip.NewsInterval, 500*time.Millisecond)
 	orDefault(&c.WAL.SegmentBytes, 64<<20)
 	orDefault(&c.WAL.BudgetBytes, 4<<30)
 	orDefault(&c.WAL.SpareSegments, 2)

@@ -77,14 +77,14 @@ func (g *Gossip) refused(what string, err error, args ...any) {
 }
 
 // NotifyJoin, NotifyLeave and NotifyUpdate implement memberlist.EventDelegate.
-func (d delegate) NotifyJoin(*memberlist.Node)   { d.kick() }
-func (d delegate) NotifyLeave(*memberlist.Node)  { d.kick() }
-func (d delegate) NotifyUpdate(*memberlist.Node) { d.kick() }
+func (d delegate) NotifyJoin(*memberlist.Node)   { d.g.kick() }
+func (d delegate) NotifyLeave(*memberlist.Node)  { d.g.kick() }
+func (d delegate) NotifyUpdate(*memberlist.Node) { d.g.kick() }
 
 // kick makes run look.
-func (d delegate) kick() {
+func (g *Gossip) kick() {
 	select {
-	case d.g.wake <- struct{}{}:
+	case g.wake <- struct{}{}:
 	default:
 	}
 }

@@ -16,9 +16,9 @@
 //
 // # Who does what
 //
-//	run     once a second, and when a member comes or goes: reads the state of all
-//	        members from memberlist (view.go), publishes the list, tells Changed;
-//	        every ten seconds announces the load, if it changed
+//	run     when there is news of a member: reads the state of all from memberlist
+//	        (view.go), publishes the list, tells Changed; every ten seconds
+//	        announces the load, if it changed
 //	joiner  while a seed is not among the living: dials it (join.go)
 //	wire    carries memberlist's packets and streams (wire.go, accept.go)
 //
@@ -46,7 +46,7 @@
 // For a LAN: every second a node probes one other (ProbeInterval), asks others to
 // probe it when half a second brought no answer, suspects it at the end of the
 // second, and holds it dead four seconds later if it does not object; from four
-// nodes on two others must have suspected it as well, or it takes 24 s. News goes out every 200 ms (NewsInterval), to three
+// nodes on two others must have suspected it as well, or it takes 24 s. News goes out every 500 ms (NewsInterval), to three
 // nodes; each node compares all it knows with another one every 30 s, and forgets who
 // was dead for so long.
 //

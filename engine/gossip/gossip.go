@@ -42,7 +42,7 @@ type Config struct {
 	// ProbeInterval is the time between two probes of this node (1 s). It also scales
 	// how soon a member is suspect and dead, see the package comment.
 	ProbeInterval time.Duration
-	// NewsInterval is the time between two rounds of news (200 ms).
+	// NewsInterval is the time between two rounds of news (500 ms).
 	NewsInterval time.Duration
 	// MembersMax bounds the members, lives that ended not long ago among them (1024);
 	// ConnectionsMax the accepted connections (256).
@@ -54,13 +54,14 @@ type Config struct {
 const (
 	// loadEvery is how often the load is looked at.
 	loadEvery = 10 * time.Second
-	// leaveMax bounds how long Close tells the others that this node leaves.
-	leaveMax = 500 * time.Millisecond
+	// leaveMax bounds how long Close tells the others that this node leaves: for a
+	// round of news and a quarter, or so long.
+	leaveMax = time.Second
 )
 
 func (c *Config) setDefaults() {
 	def(&c.ProbeInterval, time.Second)
-	def(&c.NewsInterval, 200*time.Millisecond)
+	def(&c.NewsInterval, 500*time.Millisecond)
 	def(&c.MembersMax, 1024)
 	def(&c.ConnectionsMax, 256)
 	def(&c.Log, slog.Default())
@@ -98,7 +99,7 @@ type Gossip struct {
 	list  *memberlist.Memberlist
 
 	members atomic.Pointer[[]Member] // by node; replaced, never changed
-	wake    chan struct{}            // capacity 1; sent to by delegate; never closed
+	wake    chan struct{}            // capacity 1; sent to by delegate and wire; never closed
 	stop    chan struct{}            // closed by Close
 	wg      sync.WaitGroup           // run, joiner
 	once    sync.Once
@@ -162,14 +163,12 @@ func (g *Gossip) options() *memberlist.Config {
 // run keeps the list of members and the load.
 func (g *Gossip) run() {
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("dyno", "gossip")))
-	look, load := time.NewTicker(g.cfg.ProbeInterval), time.NewTicker(loadEvery)
-	defer look.Stop()
+	load := time.NewTicker(loadEvery)
 	defer load.Stop()
 	table := map[ids.NodeID]Member{}
 	for {
 		select {
 		case <-g.wake:
-		case <-look.C:
 		case <-load.C:
 			g.announceLoad(g.cfg.Load())
 		case <-g.stop:
@@ -230,11 +229,11 @@ func (g *Gossip) tell() {
 // wait up to ProbeInterval longer. Idempotent; the error is always nil.
 func (g *Gossip) Close() error {
 	g.once.Do(func() {
-		begin := time.Now()
-		_ = g.list.Leave(leaveMax) // it ran out of time: the others will find out
+		begin, limit := time.Now(), min(g.cfg.NewsInterval*5/4, leaveMax)
+		_ = g.list.Leave(limit) // it ran out of time, which one round has not
 		close(g.stop)
 		g.logs.close() // memberlist complains of a wire that ends before it does
-		g.wire.leave(leaveMax - time.Since(begin))
+		g.wire.leave(max(limit, leaveMax/2) - time.Since(begin))
 		_ = g.list.Shutdown()
 		g.wg.Wait()
 	})

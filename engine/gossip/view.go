@@ -19,8 +19,9 @@ import (
 // memberlist tells of members that come and go, but not whom it suspects, nor
 // whether one that went has died or left. Its answer to another node that compares
 // all it knows (a "push/pull") says all of it. So run asks as another node would,
-// over a pipe in place of a connection, with nothing to tell in return. What it
-// reads is the part of memberlist's protocol that its versions keep among each
+// over a pipe in place of a connection, with nothing to tell in return: whenever a
+// member comes or goes, and when news leaves this node, for it passes on whatever
+// it comes to believe. What it reads is the part of memberlist's protocol that its versions keep among each
 // other.
 
 // State is what gossip believes of a member.

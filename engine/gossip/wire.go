@@ -129,6 +129,9 @@ func (w *wire) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error)
 	if kindOf(b) == pingMsg {
 		w.probeUntil.Store(time.Now().Add(w.g.cfg.ProbeInterval).UnixNano())
 	}
+	if carriesNews(b) {
+		w.g.kick()
+	}
 	s := w.senders[a.Name]
 	if s == nil {
 		s = &sender{w: w, name: a.Name, addr: addr, queue: make(chan []byte, queuePackets)}
@@ -143,13 +146,21 @@ func (w *wire) WriteToAddress(b []byte, a memberlist.Address) (time.Time, error)
 	return time.Now(), nil
 }
 
-// Types of memberlist's messages that say something of its goroutines.
+// Types of memberlist's messages that say something of its goroutines, or nothing of
+// members.
 const (
 	pingMsg         = 0
 	indirectPingMsg = 1
-	compoundMsg     = 7  // count u8, count lengths u16, then the messages
+	ackMsg          = 2
+	compoundMsg     = 7 // count u8, count lengths u16, then the messages
+	nackMsg         = 11
 	crcMsg          = 12 // crc u32, then the message
 )
+
+// carriesNews says that a packet is more than a probe or an answer to one.
+func carriesNews(b []byte) bool {
+	return len(b) > 0 && b[0] != pingMsg && b[0] != indirectPingMsg && b[0] != ackMsg && b[0] != nackMsg
+}
 
 // kindOf gives the type of the first message in a packet; 255 for none.
 func kindOf(b []byte) byte {
