@@ -35,6 +35,7 @@ var imports = map[string][]string{
 	"engine/transport":           {"engine/ids"},
 	"engine/transport/...":       {"engine/ids", "engine/transport"},
 	"engine/admin":               {"engine/ids"},
+	"engine/gossip":              {"engine/ids"},
 	"engine/replica/replicatest": {"engine/ids", "engine/replica", "wal"},
 	"engine/multiraft":           {"engine/ids", "engine/events", "engine/replica", "engine/transport", "wal"},
 	"engine/partition":           {"engine/ids", "engine/replica"},

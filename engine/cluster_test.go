@@ -45,8 +45,9 @@ func newClusterBed(t *testing.T, n int, set ...func(*Config)) *clusterBed {
 		mem := vfs.NewMem(uint64(i + 1))
 		cfg := Config{
 			DataDir: bedDir, KafkaAddr: freeAddr(t), AdminAddr: "127.0.0.1:0", RaftAddr: peers[i].Raft, FS: mem, Peers: peers,
-			WAL: bedLog(),
-			Log: slog.New(slog.DiscardHandler),
+			WAL:    bedLog(),
+			Gossip: GossipConfig{NewsInterval: 20 * time.Millisecond}, // a node that stops says so in no time
+			Log:    slog.New(slog.DiscardHandler),
 		}
 		for _, f := range set {
 			f(&cfg)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"dyno/engine/gossip"
 	"dyno/engine/ids"
 )
 
@@ -19,6 +20,9 @@ type ClusterStatus struct {
 	Controller ids.NodeID        `json:"controller"` // 0: unknown
 	Brokers    []BrokerStatus    `json:"brokers"`
 	Partitions []PartitionLayout `json:"partitions"`
+	// Gossip is what this node believes of the others from probing them: it decides
+	// nothing, and may differ from Brokers, which is what the metadata says.
+	Gossip []gossip.Member `json:"gossip,omitempty"`
 }
 
 // BrokerStatus is one node.
@@ -52,6 +56,9 @@ type PartitionLayout struct {
 func (n *Node) ClusterStatus() ClusterStatus {
 	img := n.meta.Image()
 	s := ClusterStatus{ID: n.identity.ClusterID, Seen: n.identity.NodeID, Controller: n.controller(), Partitions: []PartitionLayout{}}
+	if n.peers != nil {
+		s.Gossip = n.peers.gossip.Members()
+	}
 	at := map[ids.NodeID]*BrokerStatus{}
 	for _, b := range img.Brokers() {
 		state := "serving"

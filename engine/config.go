@@ -45,6 +45,7 @@ type Config struct {
 	// configuration of both ends.
 	PeerTLS *tls.Config
 
+	Gossip GossipConfig
 	WAL    WALConfig
 	Limits Limits
 	// Broker are Kafka broker configs that hold where nothing was set at run
@@ -96,6 +97,13 @@ type WALConfig struct {
 	TailBytes int64
 }
 
+// GossipConfig says how often nodes look for each other, and so how soon they miss
+// one; see package gossip.
+type GossipConfig struct {
+	ProbeInterval time.Duration // between two probes of a node: 1 s
+	NewsInterval  time.Duration // between two rounds of news: 500 ms
+}
+
 // Limits bound what clients may make this node hold.
 type Limits struct {
 	RequestBytesMax int // one request frame: 100 MiB
@@ -125,6 +133,8 @@ func (c *Config) setDefaults() {
 	def(&c.RaftAddr, "127.0.0.1:9192")
 	def(&c.AdminAddr, "127.0.0.1:9292")
 	orDefault(&c.PeerTransport, TransportTCP)
+	orDefault(&c.Gossip.ProbeInterval, time.Second)
+	orDefault(&c.Gossip.NewsInterval, 500*time.Millisecond)
 	orDefault(&c.WAL.SegmentBytes, 64<<20)
 	orDefault(&c.WAL.BudgetBytes, 4<<30)
 	orDefault(&c.WAL.SpareSegments, 2)
@@ -180,6 +190,7 @@ func (c *Config) validate() error {
 		value int64
 	}{
 		{"WAL segment bytes", c.WAL.SegmentBytes}, {"WAL spare segments", int64(c.WAL.SpareSegments)}, {"WAL tail bytes", c.WAL.TailBytes},
+		{"gossip probe interval", int64(c.Gossip.ProbeInterval)}, {"gossip news interval", int64(c.Gossip.NewsInterval)},
 		{"WAL move interval", int64(c.WAL.MoveEvery)}, {"request bytes", int64(c.Limits.RequestBytesMax)},
 		{"connections", int64(c.Limits.ConnectionsMax)}, {"retention interval", int64(c.Limits.RetentionEvery)},
 	} {

@@ -22,6 +22,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.collectNode(ch)
 	c.collectPeers(ch)
 	c.collectLag(ch)
+	c.collectGossip(ch)
 }
 
 // metric is one sample; labels are pairs of name and value.

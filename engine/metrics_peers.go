@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"dyno/engine/gossip"
 	"dyno/engine/transport"
 	grpctransport "dyno/engine/transport/grpc"
 	"dyno/engine/transport/tcp"
@@ -108,4 +109,29 @@ func (c *collector) collectLag(ch chan<- prometheus.Metric) {
 			gauge(ch, "dyno_replicas_out_of_sync", "Replicas on a node that are not in sync with their leader here, by reason.", n, "peer", peer, "reason", outReason(why).String())
 		}
 	}
+}
+
+// collectGossip tells what gossip believes and did; zeros on a node without others.
+func (c *collector) collectGossip(ch chan<- prometheus.Metric) {
+	var s gossip.Stats
+	members := map[gossip.State]int{}
+	if c.node.peers != nil {
+		s = c.node.peers.gossip.Stats()
+		for _, m := range c.node.peers.gossip.Members() {
+			members[m.State]++
+		}
+	}
+	for _, state := range gossip.States {
+		gauge(ch, "dyno_gossip_members", "Nodes by what gossip believes of them, this one among them.", members[state], "state", string(state))
+	}
+	count(ch, "dyno_gossip_packets_total", "Packets of gossip.", s.PacketsIn, "direction", "in")
+	count(ch, "dyno_gossip_packets_total", "Packets of gossip.", s.PacketsOut, "direction", "out")
+	count(ch, "dyno_gossip_streams_total", "Comparisons of all that two nodes know.", s.StreamsIn, "direction", "in")
+	count(ch, "dyno_gossip_streams_total", "Comparisons of all that two nodes know.", s.StreamsOut, "direction", "out")
+	count(ch, "dyno_gossip_dropped_packets_total", "Packets that did not leave.", s.Overflowed, "reason", "queue_full")
+	count(ch, "dyno_gossip_dropped_packets_total", "Packets that did not leave.", s.Lost, "reason", "unreachable")
+	count(ch, "dyno_gossip_dials_failed_total", "Attempts to connect for packets that failed.", s.DialsFailed)
+	count(ch, "dyno_gossip_refused_total", "Connections and members not taken.", s.Refused.ForeignCluster, "reason", "foreign_cluster")
+	count(ch, "dyno_gossip_refused_total", "Connections and members not taken.", s.Refused.Malformed, "reason", "malformed")
+	count(ch, "dyno_gossip_refused_total", "Connections and members not taken.", s.Refused.Limit, "reason", "limit")
 }

@@ -233,6 +233,10 @@ func (n *Node) bind() error {
 	if n.cfg.AdvertisedKafka == "" {
 		n.cfg.AdvertisedKafka = l.Addr().String()
 	}
+	if err := n.announce(); err != nil {
+		_ = l.Close()
+		return err
+	}
 	n.onClose(func() error {
 		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
 			return err

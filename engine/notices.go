@@ -36,6 +36,8 @@ func (l logEvents) Event(e events.Event) {
 		log.Info("a replica lacks what is deleted here, and is sent a snapshot", "group", e.Group, "peer", e.Peer, "index", e.Index, "bytes", e.Bytes)
 	case events.SyncStalled:
 		log.Warn("a sync of the log stalls", "for", e.For)
+	case events.MemberChanged:
+		log.Info("gossip believes a node to be "+e.State, "peer", e.Node, "at", e.Peer)
 	case walEvent:
 		log.Log(context.Background(), e.level(), e.Text, "event", e.Kind, "err", e.Err)
 	default:

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 
 	"dyno/engine/admin"
+	"dyno/engine/gossip"
 	"dyno/engine/ids"
 	"dyno/engine/transport"
 	grpctransport "dyno/engine/transport/grpc"
@@ -24,10 +25,12 @@ type Peer struct {
 }
 
 // peers is this node's end of what connects it to the others: one port, on which
-// Raft's messages come as frames or as streams of gRPC, and everything else as gRPC.
+// Raft's messages come as frames or as streams of gRPC, gossip as frames, and
+// everything else as gRPC.
 type peers struct {
 	node   *Node
 	mux    *portMux
+	gossip *gossip.Gossip
 	raft   transport.Transport
 	stats  func() tcp.Stats // of raft
 	rpc    *grpc.Server
@@ -59,6 +62,13 @@ func (n *Node) openPeers() error {
 	if err != nil {
 		return fmt.Errorf("start the transport: %w", err)
 	}
+	// It is closed after Raft's connections: while this node says farewell the others
+	// have seen them end, and elect.
+	if p.gossip, err = n.startGossip(p.mux.gossip); err != nil {
+		_ = p.raft.Close()
+		return err
+	}
+	n.onClose(p.gossip.Close)
 	admin.Register(p.rpc, adminNode{n})
 	go func() {
 		defer close(p.served)
@@ -142,10 +152,17 @@ func (n *Node) dialPeer(ctx context.Context, addr string) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", addr)
 }
 
-// peerAddr is the address book: what a node registered with, and before that
-// what the configuration says.
+// peerAddr is the address book: where gossip sees the node that the metadata
+// knows, else what it registered with, and before that what the configuration
+// says. A node that started again at another address can tell the metadata so only
+// once others reach it there. What gossip says may be wrong: who answers is asked
+// for cluster and node id in the handshake.
 func (n *Node) peerAddr(id ids.NodeID) (string, bool) {
-	if b, ok := n.meta.Image().Broker(id); ok {
+	b, known := n.meta.Image().Broker(id)
+	if m, ok := n.peers.gossip.Lookup(id); ok && (!known || m.Directory == b.Directory) {
+		return m.Peer, true
+	}
+	if known {
 		return b.Raft, true
 	}
 	for _, p := range n.cfg.Peers {

@@ -8,17 +8,19 @@ import (
 	"sync"
 	"time"
 
+	"dyno/engine/gossip"
 	"dyno/engine/transport/tcp"
 )
 
-// portMux lets Raft's frames and gRPC share the port for peers: it tells them by
-// their first bytes. What begins with neither, or with nothing for a while, is
+// portMux lets Raft's frames, gossip and gRPC share the port for peers: it tells
+// them by their first bytes. What begins with neither, or with nothing for a while, is
 // closed.
 type portMux struct {
 	base   net.Listener
 	log    *slog.Logger
 	refuse func(net.Conn) // takes connections with frames, where frames are not in use; else nil
 	frames *muxListener
+	gossip *muxListener
 	grpc   *muxListener
 	wg     sync.WaitGroup
 	once   sync.Once
@@ -31,15 +33,15 @@ type portMux struct {
 // muxPatience is how long a connection may take to say what it is.
 const muxPatience = 10 * time.Second
 
-// muxBytes is how much tells the protocols apart: tcp.Magic, or the beginning
-// of HTTP/2's preface (RFC 9113 section 3.4).
+// muxBytes is how much tells the protocols apart: tcp.Magic, gossip.Magic, or
+// the beginning of HTTP/2's preface (RFC 9113 section 3.4).
 const muxBytes = 4
 
 const http2Preface = "PRI "
 
 func newPortMux(base net.Listener, log *slog.Logger, refuse func(net.Conn)) *portMux {
 	m := &portMux{base: base, log: log, refuse: refuse, open: map[net.Conn]bool{}}
-	m.frames, m.grpc = newMuxListener(base.Addr()), newMuxListener(base.Addr())
+	m.frames, m.gossip, m.grpc = newMuxListener(base.Addr()), newMuxListener(base.Addr()), newMuxListener(base.Addr())
 	m.wg.Go(m.accept)
 	return m
 }
@@ -57,6 +59,7 @@ func (m *portMux) Close() error {
 		}
 		m.mu.Unlock()
 		_ = m.frames.Close()
+		_ = m.gossip.Close()
 		_ = m.grpc.Close()
 		m.wg.Wait()
 	})
@@ -118,9 +121,11 @@ func (m *portMux) route(c net.Conn) {
 		return
 	case first == tcp.Magic:
 		to = m.frames
+	case first == gossip.Magic:
+		to = m.gossip
 	case first == http2Preface:
 	default:
-		m.log.Warn("a connection to the port for peers speaks neither Raft frames nor gRPC", "from", c.RemoteAddr())
+		m.log.Warn("a connection to the port for peers speaks neither Raft frames nor gossip nor gRPC", "from", c.RemoteAddr())
 		_ = c.Close()
 		return
 	}

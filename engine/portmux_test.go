@@ -7,6 +7,7 @@ import (
 	"net"
 	"testing"
 
+	"dyno/engine/gossip"
 	"dyno/engine/transport/tcp"
 )
 
@@ -29,7 +30,7 @@ func TestPortMux(t *testing.T) {
 		}
 		return c
 	}
-	for first, to := range map[string]net.Listener{tcp.Magic + "hello": m.frames, http2Preface + "* HTTP": m.grpc} {
+	for first, to := range map[string]net.Listener{tcp.Magic + "hello": m.frames, gossip.Magic + "hello": m.gossip, http2Preface + "* HTTP": m.grpc} {
 		c := dial(first)
 		got, err := to.Accept()
 		if err != nil {

@@ -68,6 +68,9 @@ func (n *Node) rejoin() error {
 	id := &n.identity // field by field: the RPC of peers reads the others already
 	id.Format, id.Directory, id.Rejoin, id.Life, id.Place = next.Format, next.Directory, next.Rejoin, next.Life, next.Place
 	n.home, n.lost = next.home(n.cfg.DataDir), nil
+	if err := n.announce(); err != nil { // the address book goes by the directory
+		return err
+	}
 	if reuse {
 		return nil
 	}

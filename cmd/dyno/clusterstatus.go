@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"dyno/engine"
+	"dyno/engine/gossip"
 	"dyno/engine/ids"
 
 	"github.com/spf13/cobra"
@@ -19,7 +21,10 @@ func newClusterStatus(admin *string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the nodes, and where every partition lies",
-		Args:  noArgs,
+		Long: `Show the nodes, where every partition lies, and what gossip believes.
+The first two tables are what the metadata says, and what holds. The last is what the asked node believes of the others from
+probing them: it decides nothing, and a node that it holds dead may well lead.`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b, err := ask(cmd.Context(), http.MethodGet, *admin, "/cluster", nil)
 			if err != nil {
@@ -56,7 +61,20 @@ func printCluster(w io.Writer, s *engine.ClusterStatus) error {
 		fmt.Fprintf(t, "%s\t%d\t%s\t%d\t%s\t%s\t%s\t%s\n", p.Topic, p.Partition, orNobody(p.Leader), p.Epoch,
 			nodes(p.Replicas), nodes(p.ISR), nodes(p.Offline), moving)
 	}
+	printGossip(t, s.Gossip)
 	return t.Flush()
+}
+
+// printGossip shows nothing for a node that has no others.
+func printGossip(t io.Writer, list []gossip.Member) {
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprintln(t, "\nGOSSIP BELIEVES\tSTATE\tFOR\tPEERS AT\tKAFKA\tRACK\tLEADS\tHOLDS\tBYTES IN/S\tDISK FREE GB")
+	for _, m := range list {
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%.1f\n", m.Node, m.State, time.Since(m.Since).Round(time.Second),
+			m.Peer, m.Kafka, m.Rack, m.Load.Leaders, m.Load.Replicas, m.Load.InBytes, float64(m.Load.DiskFree)/1e9)
+	}
 }
 
 func orNobody(n ids.NodeID) string {

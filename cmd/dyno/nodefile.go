@@ -28,6 +28,7 @@ type nodeFile struct {
 	Peers           []peerFile        `yaml:"peers,omitempty"`     // all nodes, this one among them
 	Transport       string            `yaml:"transport,omitempty"` // of Raft's messages: tcp, grpc or grpc-stock, the same on all nodes
 	PeerTLS         tlsFile           `yaml:"peer_tls,omitempty"`
+	Gossip          gossipFile        `yaml:"gossip,omitempty"`
 	WAL             walFile           `yaml:"wal,omitempty"`
 	Limits          limitsFile        `yaml:"limits,omitempty"`
 	Broker          map[string]string `yaml:"broker,omitempty"` // Kafka broker configs by name
@@ -69,6 +70,13 @@ func (t *tlsFile) config() (*tls.Config, error) {
 		return nil, usageError("peer_tls: %w", err)
 	}
 	return engine.MutualTLS(pair, pool), nil
+}
+
+// gossipFile says how often nodes look for each other: longer where the way between
+// them is.
+type gossipFile struct {
+	ProbeInterval time.Duration `yaml:"probe_interval,omitempty"`
+	NewsInterval  time.Duration `yaml:"news_interval,omitempty"`
 }
 
 type walFile struct {
@@ -137,6 +145,7 @@ func (f *nodeFile) config() (engine.Config, error) {
 		Peers: peers, PeerTransport: engine.PeerTransport(f.Transport), PeerTLS: secure,
 		DataDir: f.Data, NodeID: ids.NodeID(f.NodeID), ClusterID: f.ClusterID,
 		KafkaAddr: f.Kafka, RaftAddr: f.Raft, AdminAddr: f.Admin, AdvertisedKafka: f.AdvertisedKafka, Rack: f.Rack,
+		Gossip: engine.GossipConfig{ProbeInterval: f.Gossip.ProbeInterval, NewsInterval: f.Gossip.NewsInterval},
 		WAL: engine.WALConfig{
 			SegmentBytes: f.WAL.SegmentBytes, BudgetBytes: f.WAL.BudgetBytes,
 			SpareSegments: f.WAL.SpareSegments, TailBytes: f.WAL.TailBytes,

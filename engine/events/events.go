@@ -105,6 +105,14 @@ type SnapshotApplied struct {
 	Bytes int64
 }
 
+// MemberChanged: what gossip believes of another node has changed. It decides
+// nothing.
+type MemberChanged struct {
+	Node  ids.NodeID
+	State string // "alive", "suspect", "dead", "left"
+	Peer  string // its address for peers
+}
+
 // DrainPhase: a graceful shutdown entered a phase.
 type DrainPhase struct {
 	Phase string // "fence", "transfer", "leave", "linger"
@@ -124,4 +132,5 @@ func (DiskFull) Name() string        { return "disk_full" }
 func (DiskRoom) Name() string        { return "disk_room" }
 func (SnapshotSent) Name() string    { return "snapshot_sent" }
 func (SnapshotApplied) Name() string { return "snapshot_applied" }
+func (MemberChanged) Name() string   { return "member_changed" }
 func (DrainPhase) Name() string      { return "drain_phase" }

@@ -377,8 +377,14 @@ func (h handler) Receive(from ids.NodeID, batch []transport.Envelope) {
 }
 
 // Down implements transport.Observer.
-func (h handler) Down(node ids.NodeID) {
-	for _, w := range h.m.workers {
+func (h handler) Down(node ids.NodeID) { h.m.NodeDown(node) }
+
+// NodeDown is a hint that another node is gone: replicas that follow one of its
+// forget their leader and ask for votes soon. If it is wrong, those who still hear
+// the leader refuse their votes, and its next message makes it known again. It does
+// not wait.
+func (m *Manager) NodeDown(node ids.NodeID) {
+	for _, w := range m.workers {
 		w.box.call(func() { w.lost(node) })
 	}
 }
