@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"log/slog"
 	"net"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -62,10 +63,13 @@ func newClusterBed(t *testing.T, n int, set ...func(*Config)) *clusterBed {
 	return c
 }
 
-// freeAddr is an address on loopback that nobody listens on.
+// freeAddr is an address on loopback that nobody listens on. Its host is this
+// process's own: on 127.0.0.1 a port that is free now may be that of somebody's
+// outgoing connection when it is listened on again.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	pid := os.Getpid()
+	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 16+pid>>14&0x7f, pid>>7&0x7f, 1+pid&0x7f))
 	if err != nil {
 		t.Fatal(err)
 	}
