@@ -156,12 +156,12 @@ func (n *node) knows(t testing.TB, list ...ids.NodeID) {
 }
 
 // three starts nodes 1 to 3, of which the others know only the first.
-func three(t *testing.T) [3]*node {
+func three(t *testing.T, set ...func(*Config)) [3]*node {
 	t.Helper()
 	var n [3]*node
-	n[0] = start(t, "bed", 1, nil)
+	n[0] = start(t, "bed", 1, nil, set...)
 	for i := 1; i < 3; i++ {
-		n[i] = start(t, "bed", ids.NodeID(i+1), []Seed{{1, n[0].addr}})
+		n[i] = start(t, "bed", ids.NodeID(i+1), []Seed{{1, n[0].addr}}, set...)
 	}
 	for _, m := range n {
 		m.knows(t, 1, 2, 3)

@@ -54,9 +54,12 @@ type Config struct {
 const (
 	// loadEvery is how often the load is looked at.
 	loadEvery = 10 * time.Second
-	// leaveMax bounds how long Close tells the others that this node leaves: for a
-	// round of news and a quarter, or so long.
+	// Close tells the others that this node leaves for a round of news and a quarter,
+	// at least leaveMin and at most leaveMax, or until enough of them know; then
+	// what waits is sent, for flushMax.
+	leaveMin = 500 * time.Millisecond
 	leaveMax = time.Second
+	flushMax = 500 * time.Millisecond
 )
 
 func (c *Config) setDefaults() {
@@ -224,16 +227,16 @@ func (g *Gossip) tell() {
 	_ = g.list.UpdateNode(time.Nanosecond)
 }
 
-// Close tells the others that this node leaves, for leaveMax at most, ends all
+// Close tells the others that this node leaves, for 1.5 s at most, ends all
 // connections and waits for every goroutine. A probe that nobody answers makes it
 // wait up to ProbeInterval longer. Idempotent; the error is always nil.
 func (g *Gossip) Close() error {
 	g.once.Do(func() {
-		begin, limit := time.Now(), min(g.cfg.NewsInterval*5/4, leaveMax)
-		_ = g.list.Leave(limit) // it ran out of time, which one round has not
+		// An error is that it ran out of time, which one round has not.
+		_ = g.list.Leave(min(max(g.cfg.NewsInterval*5/4, leaveMin), leaveMax))
 		close(g.stop)
 		g.logs.close() // memberlist complains of a wire that ends before it does
-		g.wire.leave(max(limit, leaveMax/2) - time.Since(begin))
+		g.wire.leave(flushMax)
 		_ = g.list.Shutdown()
 		g.wg.Wait()
 	})
