@@ -64,13 +64,13 @@ func seeds(few int) (list []uint64) {
 		few = 1
 	}
 	for i := range number0("DYNO_SIM_SEEDS", few) {
-		list = append(list, uint64(i))
+		list = append(list, uint64(number0("DYNO_SIM_FROM", 0)+i))
 	}
 	return list
 }
 
 // TestSim plays random operations and faults and wants nothing that must not
-// happen. DYNO_SIM_SEED=n plays one seed, DYNO_SIM_SEEDS=n that many,
+// happen. DYNO_SIM_SEED=n plays one seed, DYNO_SIM_SEEDS=n that many from DYNO_SIM_FROM,
 // DYNO_SIM_TRACE=n shows so many lines of a failed one, DYNO_SIM_ONLY=regexp those that
 // match.
 func TestSim(t *testing.T) {
