@@ -38,7 +38,7 @@
 // # What is checked all the time
 //
 //   - A committed entry is the same on every node, in every life of it.
-//   - A term has at most one leader.
+//   - A term has at most one leader, which leads it in one life.
 //   - An answer to acks=all speaks of a committed batch that a majority of the
 //     voters hold durably, or of both sides while a change of members is under way,
 //     and as many voters as min.insync.replicas asks for; one to acks=1 of a batch in

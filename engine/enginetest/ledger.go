@@ -29,9 +29,15 @@ type partLog struct {
 	members []membership               // by at
 	past    map[ids.ReplicaID]pastLog  // of replicas that are gone
 	changes map[place]multiraft.Change // of members, whether they were ever committed or not
-	leaders map[ids.Term]ids.NodeID
+	leaders map[ids.Term]leadership
 	acked   ids.Offset // after the last batch that was acknowledged with acks=all
 	latest  ids.Offset // the largest answer to a linearizable read
+}
+
+// leadership is who leads a term: a node in one of its lives.
+type leadership struct {
+	node ids.NodeID
+	life int
 }
 
 // placed is a batch that is committed.
@@ -44,7 +50,7 @@ func (l *ledger) init(c *Cluster) {
 	l.c = c
 	l.logs = make([]partLog, c.cfg.Partitions)
 	for p := range l.logs {
-		l.logs[p].leaders, l.logs[p].changes = map[ids.Term]ids.NodeID{}, map[place]multiraft.Change{}
+		l.logs[p].leaders, l.logs[p].changes = map[ids.Term]leadership{}, map[place]multiraft.Change{}
 		l.logs[p].past = map[ids.ReplicaID]pastLog{}
 		var voters []ids.ReplicaID
 		for _, r := range c.Placed(p).Replicas {
@@ -92,10 +98,14 @@ func (c *Cluster) leads(n ids.NodeID, p int, term ids.Term) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	l := &c.logs[p]
-	if was, ok := l.leaders[term]; ok && was != n {
-		c.violation("p%d term %d has two leaders: nodes %d and %d", p, term, was, n)
+	now := leadership{n, c.Node(n).life}
+	switch was, ok := l.leaders[term]; {
+	case ok && was.node != n:
+		c.violation("p%d term %d has two leaders: nodes %d and %d", p, term, was.node, n)
+	case ok && was != now:
+		c.violation("p%d: node %d leads term %d in two of its lives", p, n, term)
 	}
-	l.leaders[term] = n
+	l.leaders[term] = now
 }
 
 // applied takes what one replica is about to apply. It runs on the node's

@@ -57,6 +57,9 @@
 //     committed anything in its term, which after a restart may be behind what
 //     was acknowledged. Reads wait for Lead, and those of its learners are
 //     dropped until then.
+//   - With AsyncStorageWrites a candidate asks for votes before its own is durable.
+//     Two others can elect it without that; it may lose its power, forget the term,
+//     and win it once more with another log. MsgVote waits for the append: turn.go.
 //   - RawNode panics on errors of its Storage. Turn and Step turn a panic that
 //     follows a storage error into ErrDamaged.
 //

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"slices"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -87,15 +88,23 @@ func (r *Replica) turn(nowMS int64, out *Output) error {
 
 // ready takes one Ready. Raft has put MsgStorageAppend and MsgStorageApply
 // behind the messages to peers.
+//
+// Differs from Raft's library, which lets a candidate ask for votes while its own is
+// on its way to the disk: where the others are a majority without it, it would lead a
+// term that it forgets with its power, and win the same votes for the same term again,
+// with another log. So MsgVote waits for the append that holds the candidate's own.
 func (r *Replica) ready(out *Output) error {
 	return r.guard(func() error {
 		rd := r.node.Ready()
 		for i := range rd.ReadStates {
 			r.reads.confirmed(rd.ReadStates[i].RequestCtx, ids.LogIndex(rd.ReadStates[i].Index))
 		}
+		var asked []raftpb.Message // for votes
 		for i := range rd.Messages {
 			m := &rd.Messages[i]
 			switch m.Type {
+			case raftpb.MsgVote:
+				asked = append(asked, *m)
 			case raftpb.MsgStorageAppend:
 				if m.Snapshot != nil && !raft.IsEmptySnap(*m.Snapshot) {
 					if err := r.receive(m, out); err != nil {
@@ -103,6 +112,7 @@ func (r *Replica) ready(out *Output) error {
 					}
 					continue
 				}
+				m.Responses, asked = slices.Concat(m.Responses, asked), nil
 				r.append(m, out)
 			case raftpb.MsgStorageApply:
 				before := r.store.confAt
