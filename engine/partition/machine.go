@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 
@@ -41,6 +42,8 @@ func (p *Partition) stampBatch(a *Append, data []byte) error {
 	if in.ProducerID >= 0 {
 		verdict, original, memo, err := sequence(&in, &p.pending, &p.producers)
 		switch {
+		case errors.Is(err, ErrOutOfOrderSequence):
+			return replica.Verdict(err)
 		case err != nil:
 			return err
 		case verdict == again:

@@ -56,7 +56,8 @@ type StateMachine interface {
 	// (base offset, leader epoch). nowMS is wall-clock milliseconds. An error
 	// refuses p and is handed to its waiter, except ErrParked: the state
 	// machine keeps p and answers the waiter itself; and ErrAgain: what p asks for
-	// is applied already, so its waiter hears no error, once there are Copies.
+	// is applied already, so its waiter hears no error, once there are Copies; and
+	// one made with Verdict, which is told once it is certain that p came to a leader.
 	Stamp(term ids.Term, nowMS int64, p *Proposal) error
 	// Unstamp takes back the last n stamped proposals: the log refused them.
 	Unstamp(n int)

@@ -97,7 +97,11 @@ func (r *Replica) stamp(nowMS int64) {
 				p.Index, p.Term = r.applied, r.led
 				r.answerOrHold(p)
 			case err != ErrParked && err != ErrAgain:
-				p.Refuse(err)
+				if v, ok := err.(verdict); ok {
+					r.refuseOnceSure(p, v.error)
+				} else {
+					p.Refuse(err)
+				}
 			}
 			continue
 		}

@@ -69,6 +69,7 @@ type Replica struct {
 	quieting    bool           // the next Turn says so
 	idle        int            // ticks in which nothing was asked of this leader
 	down        down           // a leader that seems to be gone
+	doubts      []*doubt       // refusals that wait to be confirmed, see doubt.go
 	telling     []uint64       // peers to tell that this replica was removed, see removed.go
 	incoming    *installing    // a snapshot the owner installs; nothing else happens meanwhile
 	durable     line           // WaitDurable, by index
@@ -371,6 +372,7 @@ func (r *Replica) stepDown() {
 		r.part(&r.held)
 		r.part(&r.committed)
 	}
+	r.dropDoubts()
 }
 
 func (r *Replica) notLeader() error { return &NotLeaderError{Leader: r.role.Leader} }
