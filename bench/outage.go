@@ -198,13 +198,11 @@ func kills(n int) func(context.Context, *outage) error {
 				return err
 			}
 			killed[victim] = true
-			again, err := o.line.await(ctx, led, resumePatience, func(p int) (int64, bool) { return o.line.sentAfter(p, at) })
+			away, err := o.away(ctx, led, at)
 			if err != nil {
 				return fmt.Errorf("kill %d: %w", i+1, err)
 			}
-			for _, t := range again {
-				resumed = append(resumed, float64(t-at))
-			}
+			resumed = append(resumed, away...)
 			begun := monotonic()
 			if err := o.bringBack(ctx, victim); err != nil {
 				return err
@@ -215,6 +213,17 @@ func kills(n int) func(context.Context, *outage) error {
 		o.found["rejoin"], o.found["kills"], o.found["killed_nodes"] = stats.Median(rejoined), float64(n), float64(len(killed))
 		return nil
 	}
+}
+
+// away waits until partitions take records again that were sent after a moment, and
+// gives how long each took for it, in ns.
+func (o *outage) away(ctx context.Context, led []int, moment int64) ([]float64, error) {
+	again, err := o.line.await(ctx, led, resumePatience, func(p int) (int64, bool) { return o.line.sentAfter(p, moment) })
+	long := make([]float64, len(again))
+	for i, at := range again {
+		long[i] = float64(at - moment)
+	}
+	return long, err
 }
 
 // rolls has every node restarted in turn, each when the one before is back and

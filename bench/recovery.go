@@ -12,9 +12,9 @@ import (
 const (
 	recoveryQuestion = "How long do writes stand still when the node that leads them is killed, when nodes are restarted in turn, and when all of them " +
 		"are gone at once; and does the producer see an error, or lose a record?"
-	recoveryExpectation = "The connections of a killed process end with it, so the others ask for votes at once: every partition takes records again after a " +
-		"quarter of a second in the median, always within 2.5 s, and at the latest an election timeout (600 ms) and a retry of the client later. A node that is asked to stop hands over first, " +
-		"so that nothing stands still for more than half a second and no error reaches the producer. 1,000 partitions that start together elect their leaders in " +
+	recoveryExpectation = "The connections of a killed process end with it, so the others ask for votes at once: writes resume after a quarter of a second in the " +
+		"median. Where that hint is missed it takes an election timeout (600 ms) and a retry of the client, so 2.5 s are never reached. A node that is asked to stop hands over " +
+		"first: no partition stands still for more than half a second, and no error reaches the producer. 1,000 partitions that start together elect their leaders in " +
 		"parallel and share the log's syncs: 10 s are enough. Nothing acknowledged is lost, twice there or out of order."
 
 	recoveryRate     = 5_000 // records/s of 1 KiB, one after the other to each partition
