@@ -105,6 +105,7 @@ type known struct {
 // experiments by name.
 var experiments = map[string]known{
 	"fsync":       {"which disk discipline pays, and dyno's log against those of etcd and HashiCorp", fsyncExperiment},
+	"idle":        {"what partitions that nobody uses cost: CPU, memory, wire and syncs, at 0, 8 and 1,000 of them", idleExperiment},
 	"recovery":    {"how long writes stand still when nodes are killed, restarted in turn, or all gone at once", recoveryExperiment},
 	"replication": {"three brokers, synced: against NATS JetStream, and from 8 to 1,000 partitions", replicationExperiment},
 	"transport":   {"Raft's messages in frames of our own over TCP, or over gRPC, with and without TLS", transportExperiment},

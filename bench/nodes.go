@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os/exec"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -84,6 +85,17 @@ func (c *cluster) start(i int) error {
 	u, err := readUsage(n.PID)
 	c.started[i] = u.startTicks
 	return err
+}
+
+// each does something to all nodes at once.
+func (c *cluster) each(do func(i int) error) error {
+	errs := make([]error, len(c.Nodes))
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = do(i) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // awaitReady returns when a node serves, which may take upWait.

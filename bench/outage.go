@@ -263,7 +263,7 @@ func whole(sig syscall.Signal) func(context.Context, *outage) error {
 	return func(ctx context.Context, o *outage) error {
 		o.doing.Store("end all nodes")
 		begun := monotonic()
-		if err := o.each(func(i int) error { _, err := o.c.end(i, sig); return err }); err != nil {
+		if err := o.c.each(func(i int) error { _, err := o.c.end(i, sig); return err }); err != nil {
 			return err
 		}
 		o.doing.Store("start all nodes")
@@ -278,7 +278,7 @@ func whole(sig syscall.Signal) func(context.Context, *outage) error {
 		var beside sync.WaitGroup
 		var serveErr error
 		beside.Go(func() {
-			serveErr = o.each(func(i int) error { return o.c.awaitReady(ctx, o.b.http, i) })
+			serveErr = o.c.each(func(i int) error { return o.c.awaitReady(ctx, o.b.http, i) })
 			serve = monotonic()
 		})
 		acked, err := o.line.await(ctx, o.all(), resumePatience, func(p int) (int64, bool) { return o.line.ackedAfter(p, started) })
@@ -294,17 +294,6 @@ func whole(sig syscall.Signal) func(context.Context, *outage) error {
 		o.found["full"] = float64(max(serve, last) - started)
 		return nil
 	}
-}
-
-// each does something to all nodes at once.
-func (o *outage) each(do func(i int) error) error {
-	errs := make([]error, len(o.c.Nodes))
-	var wg sync.WaitGroup
-	for i := range errs {
-		wg.Go(func() { errs[i] = do(i) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }
 
 // bringBack starts a node and returns when it serves and has caught up.
