@@ -24,6 +24,9 @@ type job struct {
 	// progress, if set, is told the child's pid and what it reported, on the
 	// job's goroutine; the child waits in its report meanwhile.
 	progress func(pid int, report json.RawMessage)
+	// stop, if set, asks the child for its result once it is closed, which is not
+	// before its first report.
+	stop <-chan struct{}
 }
 
 // A child whose work is over gets childGrace to end by itself, one whose work
@@ -101,7 +104,18 @@ func (j *job) run(ctx context.Context, ready func(), start <-chan struct{}) (jso
 			<-ended
 		}
 	}()
+	over := make(chan struct{})
+	var stopper sync.WaitGroup
+	stopper.Go(func() {
+		select {
+		case <-j.stop: // never, where it is nil
+			_, _ = io.WriteString(in, cell.StopLine+"\n") // a child that is gone needs no word
+		case <-over:
+		}
+	})
 	result, err := j.talk(ctx, p.cmd.Process.Pid, in, out, ready, start)
+	close(over)
+	stopper.Wait()
 	grace := childGrace
 	if err != nil {
 		hangUp()

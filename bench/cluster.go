@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -21,9 +23,15 @@ type cluster struct {
 	Bootstrap string `json:"bootstrap"`
 	Nodes     []node `json:"nodes"`
 
+	dyno    []string // program and leading arguments
 	up      *process
 	drained chan struct{} // closed when the reader of stdout has ended
 	started []uint64      // start ticks per node: a pid alone may be given out again
+	// again are the nodes that the lab has started anew, nil for the children of
+	// up; ofUp is how many of those the lab has not ended. up itself ends with its
+	// last child.
+	again []*process
+	ofUp  atomic.Int32
 }
 
 // node is one broker process, as `dyno up --json` tells it.
@@ -68,7 +76,7 @@ func startCluster(ctx context.Context, dyno []string, nodes int, dir string, mor
 		out.Close()
 		return nil, err
 	}
-	c := &cluster{up: up, drained: make(chan struct{})}
+	c := &cluster{dyno: dyno, up: up, drained: make(chan struct{})}
 	told := make(chan error, 1) // capacity 1: the reader never waits for us
 	go c.read(out, told)
 	if err := c.await(ctx, told); err != nil {
@@ -120,13 +128,26 @@ func (c *cluster) await(ctx context.Context, told <-chan error) error {
 		}
 		c.started = append(c.started, u.startTicks)
 	}
+	c.again = make([]*process, len(c.Nodes))
+	c.ofUp.Store(int32(len(c.Nodes)))
 	return nil
 }
 
-// stop ends the cluster, and any node that outlived it. Idempotent.
+// stop ends the cluster, all nodes at once, and any node that outlived it. Idempotent.
 func (c *cluster) stop() error {
-	err := c.up.stop(downWait)
+	endings := make([]error, len(c.again)+1)
+	var wg sync.WaitGroup
+	for i, p := range c.again {
+		if p != nil {
+			wg.Go(func() { endings[i] = p.stop(downWait) })
+		}
+	}
+	if err := c.up.stop(downWait); c.again == nil || c.ofUp.Load() > 0 {
+		endings[len(c.again)] = err // without a child left it has ended, and complained
+	}
+	wg.Wait()
 	<-c.drained
+	err := errors.Join(endings...)
 	for i, n := range c.Nodes {
 		if i >= len(c.started) {
 			break
@@ -144,6 +165,14 @@ func (c *cluster) stop() error {
 
 // died reports a broker that ended by itself.
 func (c *cluster) died() error {
+	for _, p := range c.again {
+		if p != nil && p.ended() && !p.asked {
+			return fmt.Errorf("%s ended during the run (%v); %s", p.name, p.err, p.lastWords())
+		}
+	}
+	if c.ofUp.Load() == 0 {
+		return nil
+	}
 	select {
 	case <-c.up.exited:
 		return fmt.Errorf("the broker ended during the run (%v); %s", c.up.err, c.up.lastWords())
@@ -162,7 +191,9 @@ func (c *cluster) whileUp(ctx context.Context, work func(context.Context) error)
 		defer close(joined)
 		select {
 		case <-c.up.exited:
-			cancel()
+			if c.ofUp.Load() > 0 {
+				cancel()
+			}
 		case <-over:
 		}
 	}()

@@ -2,7 +2,8 @@
 // and fresh directories, verifies what they did, and keeps the result.
 //
 // It does not judge by eye and does not touch a broker's insides: a cluster is a
-// `dyno up` child that is reached over the Kafka protocol and its admin page.
+// `dyno up` child that is reached over the Kafka protocol and its admin page, and
+// by signals to its processes.
 // How load is made is loadgen's business, what a result looks like bench/record's,
 // what a cell of an experiment does in its child process bench/cell's.
 //
@@ -17,5 +18,5 @@
 // Every child is ended on every way out, Ctrl-C included; an experiment that was
 // interrupted goes on from its ledger.
 //
-// Read next: trial.go, suite.go, experiment.go, replication.go, then bench/record.
+// Read next: trial.go, suite.go, experiment.go, replication.go, outage.go, then bench/record.
 package bench

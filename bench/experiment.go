@@ -18,7 +18,7 @@ import (
 )
 
 // Experiment is a question that can be answered wrongly: its cells, what each
-// ratio must reach, and what was expected before it ran.
+// ratio must reach and each measure must keep, and what was expected before it ran.
 type Experiment struct {
 	Name        string
 	Question    string
@@ -29,6 +29,9 @@ type Experiment struct {
 	Columns     []column // of the printed table
 	DiskNeed    int64    // most bytes on the disk at a time
 	Config      map[string]any
+	// Derive, where set, adds values that take two arms to the repetitions of a run
+	// that is complete, before it is judged.
+	Derive func(run *record.Run)
 }
 
 // Cell is one arm: either a fixed amount of work, in as many processes as it has
@@ -56,14 +59,6 @@ type Task struct {
 	Peers bool // done by bin/dyno-peers instead of dyno itself
 	Work  string
 	Spec  any
-}
-
-// Goal is a promised ratio between two arms of one run.
-type Goal struct {
-	Name         string
-	Arm, Against string
-	Measure      string
-	AtLeast      float64
 }
 
 // ExperimentConfig chooses how an experiment runs.
@@ -110,6 +105,8 @@ type known struct {
 // experiments by name.
 var experiments = map[string]known{
 	"fsync":       {"which disk discipline pays, and dyno's log against those of etcd and HashiCorp", fsyncExperiment},
+	"idle":        {"what partitions that nobody uses cost: CPU, memory, wire and syncs, at 0, 8 and 1,000 of them", idleExperiment},
+	"recovery":    {"how long writes stand still when nodes are killed, restarted in turn, or all gone at once", recoveryExperiment},
 	"replication": {"three brokers, synced: against NATS JetStream, and from 8 to 1,000 partitions", replicationExperiment},
 	"transport":   {"Raft's messages in frames of our own over TCP, or over gRPC, with and without TLS", transportExperiment},
 }
@@ -196,7 +193,7 @@ func (e *Experiment) restrict(only []string) error {
 		}
 	}
 	e.Cells = cells
-	e.Targets = slices.DeleteFunc(e.Targets, func(g Goal) bool { return !kept[g.Arm] || !kept[g.Against] })
+	e.Targets = slices.DeleteFunc(e.Targets, func(g Goal) bool { return !kept[g.Arm] || !g.bound() && !kept[g.Against] })
 	e.Config["only"] = strings.Join(only, ",")
 	return nil
 }

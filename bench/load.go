@@ -32,6 +32,8 @@ type loadSpec struct {
 	Rate       float64       `json:"rate"`        // records/s on a schedule
 	ClosedLoop int           `json:"closed_loop"` // instead: clients with one record in flight each; without both it saturates
 	Producers  int           `json:"producers"`   // not of a closed loop; 0: loadgen's default
+	Records    int64         `json:"records"`     // ends the window instead of its length
+	Spread     int           `json:"spread"`      // bytes to one partition before the next; 0: loadgen's default
 	Warmup     time.Duration `json:"warmup_ns"`
 	Window     time.Duration `json:"window_ns"`
 	Seed       uint64        `json:"seed"`
@@ -65,20 +67,15 @@ func runLoad(ctx context.Context, raw json.RawMessage, s *cell.Session) (any, er
 	if err := json.Unmarshal(raw, &spec); err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
-	acks, err := loadgen.ParseAcks(spec.Acks)
+	cfg, err := spec.config()
 	if err != nil {
 		return nil, err
 	}
+	cfg.Progress = func(p loadgen.Progress) { _ = s.Report(p) } // a parent that is gone cancels ctx
 	if err := s.Await(ctx); err != nil {
 		return nil, err
 	}
-	res, err := loadgen.Run(ctx, loadgen.Config{
-		Brokers: spec.Brokers, Topic: loadTopic, Create: true, Partitions: spec.Partitions, RF: spec.RF,
-		Acks: acks, Rate: spec.Rate, ClosedLoop: spec.ClosedLoop, Duration: spec.Window, Warmup: spec.Warmup, Producers: spec.Producers,
-		Seed: spec.Seed, Workload: loadgen.Workload{Size: loadgen.Size{Fixed: spec.SizeBytes}},
-		Capacity: spec.Capacity, ProbeDuration: spec.Probe, Verify: true,
-		Progress: func(p loadgen.Progress) { _ = s.Report(p) }, // a parent that is gone cancels ctx
-	})
+	res, err := loadgen.Run(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
@@ -90,6 +87,18 @@ func runLoad(ctx context.Context, raw json.RawMessage, s *cell.Session) (any, er
 	return loadResult{Report: res.Report, Detail: res.Detail, Violation: res.Violation()}, nil
 }
 
+// config is the generator's.
+func (s *loadSpec) config() (loadgen.Config, error) {
+	acks, err := loadgen.ParseAcks(s.Acks)
+	return loadgen.Config{
+		Brokers: s.Brokers, Topic: loadTopic, Create: true, Partitions: s.Partitions, RF: s.RF,
+		Acks: acks, Rate: s.Rate, ClosedLoop: s.ClosedLoop, Duration: s.Window, Records: s.Records, Warmup: s.Warmup,
+		Producers: s.Producers, Spread: s.Spread,
+		Seed: s.Seed, Workload: loadgen.Workload{Size: loadgen.Size{Fixed: s.SizeBytes}},
+		Capacity: s.Capacity, ProbeDuration: s.Probe, Verify: true,
+	}, err
+}
+
 // ServeChild is the whole life of a measuring child process: it answers one
 // request of the parent on standard input, writes events to out and returns when
 // the work is done or the parent is gone.
@@ -99,7 +108,7 @@ func ServeChild(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	return cell.Serve(ctx, in, out, map[string]cell.Work{
-		workLoad: runLoad, workRaw: cell.Raw, workAppend: cell.Appending(systems),
+		workLoad: runLoad, workSteady: runSteady, workRaw: cell.Raw, workAppend: cell.Appending(systems),
 	})
 }
 

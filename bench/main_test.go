@@ -7,10 +7,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -52,7 +54,39 @@ func TestMain(m *testing.M) {
 			os.Exit(0)
 		}
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if realDir != "" {
+			os.RemoveAll(realDir)
+		}
+		os.Exit(code)
+	}))
+}
+
+// realDyno is the program itself, built once for the tests that need nodes which
+// can be killed one by one.
+var realDyno = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "dyno-bench-test-")
+	if err != nil {
+		return "", err
+	}
+	realDir = dir
+	bin := filepath.Join(dir, "dyno")
+	if out, err := exec.Command("go", "build", "-o", bin, "dyno/cmd/dyno").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return bin, nil
+})
+
+var realDir string // of realDyno; "" while it is not built
+
+// buildDyno gives the path of the program.
+func buildDyno(t *testing.T) string {
+	t.Helper()
+	bin, err := realDyno()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bin
 }
 
 // fakeUp is `dyno up` with an in-memory broker.

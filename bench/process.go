@@ -24,6 +24,40 @@ type process struct {
 	stderr *tail
 	exited chan struct{} // capacity 0; closed by the reaper once err is set
 	err    error         // how the child ended; read after exited is closed
+	asked  bool          // the lab has had it end; owner: who calls end
+}
+
+func (p *process) ended() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// end sends the child a signal that ends it, at the moment returned, and waits
+// until it has. An end by SIGKILL is none of an error, any other must be in order.
+// What does not end within grace is killed.
+func (p *process) end(sig syscall.Signal, grace time.Duration) (at int64, err error) {
+	if p.ended() {
+		return 0, fmt.Errorf("%s has ended by itself (%v); %s", p.name, p.err, p.lastWords())
+	}
+	p.asked, at = true, monotonic()
+	_ = p.cmd.Process.Signal(sig) // one that has just ended by itself shows in err
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-p.exited:
+	case <-timer.C:
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+		return at, fmt.Errorf("%s did not end within %v and was killed", p.name, grace)
+	}
+	if p.err != nil && sig != syscall.SIGKILL {
+		return at, fmt.Errorf("%s ended with %w; %s", p.name, p.err, p.lastWords())
+	}
+	return at, nil
 }
 
 // stderrMax is how much of a child's last words is kept for an error message.

@@ -39,7 +39,7 @@ type page struct {
 }
 
 type targetRow struct {
-	Name, Want, Ratio, Range, Result string
+	Name, Want, Found, Range, Result string
 }
 
 // armGroup is a table of arms that measure the same thing.
@@ -93,8 +93,8 @@ func newPage(run *record.Run, dir string) (*page, error) {
 		Facts: factRows(&run.Environment), Config: configRows(run.Config)}
 	p.table()
 	for _, t := range run.Verdict.Targets {
-		p.Targets = append(p.Targets, targetRow{Name: t.Name, Want: fmt.Sprintf("≥ %.2fx", t.AtLeast), Ratio: fmt.Sprintf("%.2fx", t.Ratio),
-			Range: fmt.Sprintf("%.2f to %.2f (%.0f %%, n=%d)", t.Low, t.High, 100*t.Coverage, t.Repetitions), Result: t.Result})
+		text := textOf(run, &t)
+		p.Targets = append(p.Targets, targetRow{Name: t.Name, Want: text.want, Found: text.found, Range: text.span, Result: t.Result})
 	}
 	log, err := readLog(filepath.Join(dir, "latency.hlog"))
 	if err != nil || log == nil {

@@ -19,21 +19,44 @@ const scrapeMax = 8 << 20
 
 // scrape reads http://admin/metrics.
 func scrape(ctx context.Context, client *http.Client, admin string) (counters, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, adminURL(admin, "/metrics"), nil)
+	body, err := fetchPage(ctx, client, admin, "/metrics")
 	if err != nil {
-		return nil, fmt.Errorf("scrape: %w", err)
+		return nil, err
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("scrape: %w", err)
+	defer body.Close()
+	return parseCounters(io.LimitReader(body, scrapeMax))
+}
+
+// pageWait bounds one page, from the question to the end of the answer.
+const pageWait = 5 * time.Second
+
+// fetchPage asks an admin address for a page. The caller closes it.
+func fetchPage(ctx context.Context, client *http.Client, admin, path string) (io.ReadCloser, error) {
+	ctx, cancel := context.WithTimeout(ctx, pageWait)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, adminURL(admin, path), nil)
+	if err == nil {
+		var resp *http.Response
+		if resp, err = client.Do(req); err == nil {
+			if resp.StatusCode == http.StatusOK {
+				return &answer{resp.Body, cancel}, nil
+			}
+			resp.Body.Close()
+			err = fmt.Errorf("status %s", resp.Status)
+		}
 	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("scrape %s: status %s", admin, resp.Status)
-	}
-	return parseCounters(io.LimitReader(resp.Body, scrapeMax))
+	cancel()
+	return nil, fmt.Errorf("read %s of %s: %w", path, admin, err)
+}
+
+// answer is the body of a page, with what bounds it in time.
+type answer struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (a *answer) Close() error {
+	defer a.cancel()
+	return a.ReadCloser.Close()
 }
 
 func adminURL(admin, path string) string {

@@ -43,7 +43,8 @@ var suiteRows = []column{
 }
 
 // counts are added up over repetitions; a median would hide a single loss.
-var counts = map[string]bool{"lost": true, "duplicated": true, "reordered": true, "corrupted": true, "acked": true}
+var counts = map[string]bool{"lost": true, "duplicated": true, "reordered": true, "corrupted": true, "acked": true,
+	"errors": true, "kills": true}
 
 // middle is the median over an arm's good repetitions, or the sum of a count over
 // all of them; "-" where nothing was measured.

@@ -10,56 +10,7 @@ import (
 	"time"
 
 	"dyno/bench/record"
-	"dyno/bench/stats"
 )
-
-// confidence is what an interval of a ratio should cover, where there are
-// repetitions enough: ten give 97.9 %, three at most 75 %.
-const confidence = 0.95
-
-// settle judges a goal: met or missed when the whole interval lies on one side,
-// unclear when the interval does not cover what it should.
-func settle(run *record.Run, g Goal) record.Target {
-	t := record.Target{Name: g.Name, Measure: g.Measure, Arm: g.Arm, Against: g.Against, AtLeast: g.AtLeast, Result: record.Invalid}
-	ratios := stats.Ratios(pairs(run.Arm(g.Arm), run.Arm(g.Against), g.Measure))
-	if len(ratios) == 0 {
-		return t
-	}
-	iv := stats.MedianInterval(ratios, confidence)
-	t.Ratio, t.Low, t.High, t.Coverage, t.Repetitions = stats.Median(ratios), iv.Low, iv.High, iv.Coverage, len(ratios)
-	switch {
-	case t.Coverage < confidence:
-		t.Result = record.Unclear // too few repetitions to say either
-	case t.Low >= t.AtLeast:
-		t.Result = record.OK
-	case t.High < t.AtLeast:
-		t.Result = record.Failed
-	default:
-		t.Result = record.Unclear
-	}
-	return t
-}
-
-// pairs lines up the values of the repetitions that are good in both arms: the
-// ones of one number ran next to each other.
-func pairs(a, b *record.Arm, measure string) (as, bs []float64) {
-	if a == nil || b == nil {
-		return nil, nil
-	}
-	other := map[int]float64{}
-	for _, rep := range b.Repetitions {
-		if v, ok := rep.Values[measure]; ok && rep.Status == record.OK {
-			other[rep.Number] = v
-		}
-	}
-	for _, rep := range a.Repetitions {
-		v, ok := rep.Values[measure]
-		if w, both := other[rep.Number]; ok && both && rep.Status == record.OK {
-			as, bs = append(as, v), append(bs, w)
-		}
-	}
-	return as, bs
-}
 
 // conclude judges all goals of an experiment.
 func conclude(run *record.Run, goals []Goal) record.Verdict {
@@ -109,6 +60,9 @@ func (x *experiment) publish(cfg ExperimentConfig) (_ *record.Run, err error) {
 			arm.Observed = map[string]string{observedPhase: strings.Join(phases, ",")}
 		}
 		run.Arms = append(run.Arms, arm)
+	}
+	if x.Derive != nil {
+		x.Derive(run)
 	}
 	run.Verdict = conclude(run, x.Targets)
 	if x.ledger.resumed > 0 {
@@ -181,9 +135,10 @@ func writeExperiment(w io.Writer, run *record.Run, columns []column) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\nmedians; a ratio's interval is that of order statistics over repetitions run next to each other\n")
+	fmt.Fprintf(w, "\nmedians; an interval is that of order statistics over repetitions, for a ratio over those run next to each other\n")
 	for _, g := range run.Verdict.Targets {
-		fmt.Fprintf(w, "%-8s %s: %.2fx, %.2f to %.2f (%.0f %%), wanted %.2fx\n", strings.ToUpper(g.Result), g.Name, g.Ratio, g.Low, g.High, 100*g.Coverage, g.AtLeast)
+		t := textOf(run, &g)
+		fmt.Fprintf(w, "%-8s %s: %s, %s, wanted %s\n", strings.ToUpper(g.Result), g.Name, t.found, t.span, t.want)
 	}
 	for _, note := range run.Notes {
 		fmt.Fprintf(w, "note: %s\n", note)

@@ -118,9 +118,11 @@ func (h *hosted) wasInSync(said []ids.NodeID) []ids.NodeID {
 	return slices.Collect(maps.Values(*h.members.Load()))
 }
 
+// setInSync does not keep nodes.
 func (h *hosted) setInSync(nodes []ids.NodeID) {
 	if p := h.synced.Load(); p == nil || !slices.Equal(*p, nodes) {
-		h.synced.Store(&nodes)
+		kept := slices.Clone(nodes)
+		h.synced.Store(&kept)
 	}
 }
 

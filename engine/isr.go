@@ -32,7 +32,9 @@ type isr struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed by run
 
-	disk      fullDisk // owner: run
+	seen      *seen        // owner: look; used again while no call of it is out
+	in        []ids.NodeID // owner: changes; scratch
+	disk      fullDisk     // owner: run
 	lags      lags
 	abandoned uint64 // leaderships given up for want of a majority that were told; owner: run
 }
@@ -98,23 +100,18 @@ func (i *isr) run() {
 // are more to take soon.
 func (i *isr) look(ctx context.Context) (moving bool) {
 	n := i.node
-	var mu sync.Mutex // guards views: workers fill it at once
-	views := map[ids.GroupID]isrView{}
 	ctx, cancel := context.WithTimeout(ctx, isrPatience)
 	defer cancel()
-	err := n.raft.Led(ctx, func(g *multiraft.Group, members []replica.Progress) {
-		s := g.Status()
-		if s.State != replica.Leader {
-			return // published at the end of this turn
-		}
-		v := isrView{term: s.Term, members: slices.Clone(members), commit: s.Commit} // members is the worker's
-		mu.Lock()
-		defer mu.Unlock()
-		views[g.ID()] = v
-	})
-	if err != nil {
+	if i.seen == nil {
+		i.seen = &seen{views: map[ids.GroupID]isrView{}}
+	}
+	seen := i.seen
+	seen.reset()
+	if err := n.raft.Led(ctx, seen.add); err != nil {
+		i.seen = nil // a worker may still add to it
 		return false // the node is closing, or so busy that it looks again later
 	}
+	views := seen.views
 	i.tellAbandoned()
 	i.tendDisk(ctx)
 	i.fence(ctx, views)
@@ -129,6 +126,33 @@ func (i *isr) tellAbandoned() {
 		i.node.cfg.Log.Warn("gave up leading: no majority of the replicas answers", "node", i.node.identity.NodeID, "groups", now-i.abandoned)
 		i.abandoned = now
 	}
+}
+
+// seen is what one look found of the groups that this node leads. Looks use it in
+// turn: a node with many partitions that nobody uses would fill its heap with
+// nothing else.
+type seen struct {
+	mu      sync.Mutex // guards what follows while workers add
+	views   map[ids.GroupID]isrView
+	members []replica.Progress // of all views
+}
+
+func (s *seen) reset() {
+	clear(s.views)
+	s.members = s.members[:0]
+}
+
+// add takes one group; workers call it at once. members is the worker's.
+func (s *seen) add(g *multiraft.Group, members []replica.Progress) {
+	st := g.Status()
+	if st.State != replica.Leader {
+		return // published at the end of this turn
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from := len(s.members)
+	s.members = append(s.members, members...) // where it moves, earlier views keep the old memory
+	s.views[g.ID()] = isrView{term: st.Term, members: s.members[from:len(s.members):len(s.members)], commit: st.Commit}
 }
 
 // isrView is what a leader knew of its members at one moment.
@@ -157,20 +181,20 @@ func (i *isr) changes(views map[ids.GroupID]isrView) []metadata.PartitionISR {
 			continue
 		}
 		said := &t.Partitions[h.part]
-		in := v.inSync(h, said.ISR)
+		in := v.inSync(i.in[:0], h, said.ISR)
+		i.in = in
 		i.lags.note(h, &v, h.wasInSync(said.ISR), in)
 		h.setInSync(in)
 		if said.Leader == n.identity.NodeID && said.Term == v.term && slices.Equal(said.ISR, in) {
 			continue
 		}
-		out = append(out, metadata.PartitionISR{Topic: h.topic, Partition: h.part, Term: v.term, ISR: in})
+		out = append(out, metadata.PartitionISR{Topic: h.topic, Partition: h.part, Term: v.term, ISR: slices.Clone(in)})
 	}
 	return out
 }
 
-// inSync gives the nodes in sync, ascending. before is who was.
-func (v *isrView) inSync(h *hosted, before []ids.NodeID) []ids.NodeID {
-	var in []ids.NodeID
+// inSync appends the nodes in sync to in, which is empty, ascending. before is who was.
+func (v *isrView) inSync(in []ids.NodeID, h *hosted, before []ids.NodeID) []ids.NodeID {
 	silence := int(isrSilence / multiraft.TickDefault)
 	for _, m := range v.members {
 		node := h.nodeOf(m.ID)

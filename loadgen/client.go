@@ -53,6 +53,9 @@ func producerOpts(cfg *Config, security []kgo.Opt) ([]kgo.Opt, error) {
 		kgo.MaxBufferedRecords(cfg.slots() + 64),
 		kgo.RecordDeliveryTimeout(cfg.DeliveryTimeout),
 	}, security...)
+	if every := cfg.RetryEvery; every > 0 {
+		opts = append(opts, kgo.MetadataMinAge(every), kgo.RetryBackoffFn(func(int) time.Duration { return every }))
+	}
 	if most := cfg.Workload.Size.max() + keyBytes + 1024; most > 1_000_000 {
 		opts = append(opts, kgo.ProducerBatchMaxBytes(int32(most)))
 	}

@@ -42,6 +42,8 @@ const (
 	slotBytes          = 256     // of a slot beside its value, about
 	bufferedMax        = 1 << 30 // bytes the slots of all producers may take
 	slotsMax           = 1 << 16 // records one producer may have buffered, whatever their size
+
+	retryEveryMin = 10 * time.Millisecond // franz-go's own
 )
 
 // Config is everything a run needs; the zero value of a field is its default. With neither Rate nor ClosedLoop the run saturates.
@@ -70,6 +72,13 @@ type Config struct {
 	Compression string // none (default), gzip, snappy, lz4, zstd
 	Inflight    int    // produce requests per connection; default 5; fixed at 5 where the producer is idempotent
 
+	// Spread is how many bytes of records without a key go to one partition before the next; default StickyBytes. With 1 every
+	// record goes to the next.
+	Spread int
+	// RetryEvery is how soon the client tries again what failed, and asks anew who leads; default franz-go's own, which are
+	// 250 ms growing to 2.5 s, and 5 s. A run that measures how long a cluster is away wants it short.
+	RetryEvery time.Duration
+
 	TLS  TLSConfig
 	SASL SASLConfig
 
@@ -88,6 +97,10 @@ type Config struct {
 	ProbeDuration time.Duration
 	// Capacity, if positive, is the generator's capacity in records/s from an earlier probe of the same shape; skips the probe.
 	Capacity float64
+
+	// Acked, if set, is told of every acknowledged record and how long its answer took since it was handed to the client. It is
+	// called as the answer comes, by one goroutine at a time for each producer, and must not block.
+	Acked func(partition int32, service time.Duration)
 
 	// Progress, if set, is called about once a second from the run's collector goroutine; it must not block.
 	Progress func(Progress)
@@ -118,6 +131,7 @@ func (c *Config) setDefaults() {
 	c.Seed = cmp.Or(c.Seed, 1)
 	c.Compression = cmp.Or(c.Compression, "none")
 	c.Inflight = cmp.Or(c.Inflight, 5)
+	c.Spread = cmp.Or(c.Spread, StickyBytes)
 	if c.BufferedBytesMax == 0 {
 		c.BufferedBytesMax = 32 << 20
 		if c.Rate == 0 {
@@ -156,6 +170,10 @@ func (c *Config) validate() error {
 		return bad("records %d: want a positive number", c.Records)
 	case c.Records > 0 && c.Duration != 0:
 		return bad("duration and records exclude each other")
+	case c.Spread < 1:
+		return bad("spread %d: want at least one byte", c.Spread)
+	case c.RetryEvery != 0 && (c.RetryEvery < retryEveryMin || c.RetryEvery > time.Minute):
+		return bad("retry every %v: want %v to 1m", c.RetryEvery, retryEveryMin)
 	case c.Duration < 0 || c.Warmup < 0 || c.Linger < 0:
 		return bad("a duration is negative")
 	case c.Duration > 0 && c.Duration < 10*time.Millisecond:
@@ -222,7 +240,7 @@ func (c *Config) effective() map[string]any {
 		"brokers": c.Brokers, "topic": c.Topic, "acks": c.Acks.String(), "mode": c.mode(), "producers": c.Producers,
 		"consumers": c.Consumers, "warmup_ns": c.Warmup, "seed": c.Seed, "size": c.Workload.Size.String(),
 		"keys": c.Workload.Keys.String(), "compressibility": c.Workload.Compressibility, "compression": c.Compression,
-		"linger_ns": c.Linger, "inflight": c.Inflight, "buffered_bytes_max": c.BufferedBytesMax, "slots": c.slots(),
+		"linger_ns": c.Linger, "inflight": c.Inflight, "spread_bytes": c.Spread, "buffered_bytes_max": c.BufferedBytesMax, "slots": c.slots(),
 		"tls": c.TLS.on(), "sasl": c.SASL.Mechanism, "verify": c.Verify,
 	}
 	if c.Records > 0 {
@@ -232,6 +250,9 @@ func (c *Config) effective() map[string]any {
 	}
 	if c.Rate > 0 {
 		m["rate"], m["profile"] = c.Rate, c.Profile
+	}
+	if c.RetryEvery > 0 {
+		m["retry_every_ns"] = c.RetryEvery
 	}
 	return m
 }

@@ -231,7 +231,7 @@ func probe(ctx context.Context, cfg *Config, addr string, partitions int) (float
 	c.Brokers, c.Rate, c.Records = []string{addr}, 0, 0
 	c.Warmup, c.Duration = cfg.ProbeDuration/5, cfg.ProbeDuration-cfg.ProbeDuration/5
 	c.TLS, c.SASL = TLSConfig{}, SASLConfig{}
-	c.Consumers, c.Verify, c.Progress = 0, false, nil
+	c.Consumers, c.Verify, c.Progress, c.Acked = 0, false, nil, nil
 	// The buffer of a saturating run: a deeper one only adds a longer overhang.
 	c.BufferedBytesMax = min(c.BufferedBytesMax, max(saturatingBytesMax, c.Workload.Size.max()))
 	l, err := newLoad(&c, nil, partitions)

@@ -28,8 +28,8 @@ const (
 	refillMax   = 256                            // free slots a sender that found none waits for
 )
 
-// StickyBytes of records without a key go to one partition before the next, as
-// with franz-go's own default partitioner.
+// StickyBytes of records without a key go to one partition before the next unless
+// Config.Spread says otherwise, as with franz-go's own default partitioner.
 const StickyBytes = 64 << 10
 
 // window is a run's time frame, in ns on its clock, fixed before the first record. end is 0 when the run ends by count.
@@ -106,7 +106,7 @@ func newProducer(f *flight, id int, rec *recorder) *producer {
 		draws:  newDraws(&f.cfg.Workload, f.cfg.Seed, uint64(id)),
 		done:   make(chan struct{}),
 		part:   int32(id % f.partitions),
-		room:   StickyBytes,
+		room:   f.cfg.Spread,
 		// Enough closed-loop clients cover the partitions by themselves; each then keeps to one, and so does its ledger.
 		pinned: f.cfg.ClosedLoop >= f.partitions,
 	}
@@ -160,7 +160,7 @@ func (p *producer) nextPartition(size int) int32 {
 	}
 	p.room -= size
 	if p.room <= 0 || p.f.cfg.ClosedLoop > 0 {
-		p.room = StickyBytes
+		p.room = p.f.cfg.Spread
 		if p.part++; int(p.part) == p.f.partitions {
 			p.part = 0
 		}
@@ -218,6 +218,9 @@ func (p *producer) settle(s *slot, err error) int64 {
 		e.unknown++
 	}
 	p.rec.mu.Unlock()
+	if f == fateAcked && p.f.cfg.Acked != nil {
+		p.f.cfg.Acked(s.part, time.Duration(now-s.sent))
+	}
 	return now
 }
 

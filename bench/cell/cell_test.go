@@ -257,6 +257,38 @@ func TestServeEndsWithItsParent(t *testing.T) {
 	}
 }
 
+// A work without an end of its own comes to its result when the parent says so,
+// and not before it has said go.
+func TestServeIsToldToStop(t *testing.T) {
+	endless := func(ctx context.Context, _ json.RawMessage, s *Session) (any, error) {
+		if err := s.Await(ctx); err != nil {
+			return nil, err
+		}
+		select {
+		case <-s.Stopped():
+			return "the result", nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	for said, good := range map[string]bool{
+		GoLine + "\n" + StopLine + "\n": true, StopLine + "\n" + GoLine + "\n": false, GoLine + "\nelse\n": false,
+	} {
+		in, parent := io.Pipe()
+		go func() { // ends when Serve has closed in
+			_, _ = io.WriteString(parent, `{"work":"endless","spec":{}}`+"\n"+said)
+			if !good {
+				parent.Close()
+			}
+		}()
+		var out bytes.Buffer
+		err := Serve(t.Context(), in, &out, map[string]Work{"endless": endless})
+		if told := strings.Contains(out.String(), "the result"); told != good || (err == nil) != good {
+			t.Errorf("after %q: %v, %q", said, err, out.String())
+		}
+	}
+}
+
 func TestServeTellsAFullDisk(t *testing.T) {
 	full := func(ctx context.Context, _ json.RawMessage, s *Session) (any, error) {
 		return nil, &os.PathError{Op: "write", Path: "x", Err: unix.ENOSPC}

@@ -45,8 +45,12 @@ const (
 // ErrVerify means that what was written did not come back whole.
 var ErrVerify = errors.New("what was written did not come back")
 
-// GoLine starts a child that said Ready.
-const GoLine = "go"
+// GoLine starts a child that said Ready. StopLine ends one, in order, whose work
+// has no end of its own.
+const (
+	GoLine   = "go"
+	StopLine = "stop"
+)
 
 // requestMax bounds one line of the protocol.
 const requestMax = 1 << 20
@@ -55,7 +59,12 @@ const requestMax = 1 << 20
 type Session struct {
 	out *json.Encoder
 	run <-chan struct{} // closed by the reader of Serve when GoLine came
+	end <-chan struct{} // closed by it when StopLine came
 }
+
+// Stopped is closed when the parent asks for the end. The work then comes to its
+// result; a parent that is gone cancels the work's context instead.
+func (s *Session) Stopped() <-chan struct{} { return s.end }
 
 // Await tells the parent that preparation is over and blocks until it says go.
 func (s *Session) Await(ctx context.Context) error {
@@ -94,20 +103,29 @@ func Serve(ctx context.Context, in io.ReadCloser, out io.Writer, works map[strin
 		in.Close()
 		return err
 	}
-	run, read := make(chan struct{}), make(chan struct{})
+	run, end, read := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(read)
-		if line, err := lines.ReadString('\n'); err == nil && line == GoLine+"\n" {
+		if heard(lines, GoLine) {
 			close(run)
-			_, _ = lines.ReadByte() // blocks until the parent hangs up
+			if heard(lines, StopLine) {
+				close(end)
+				_, _ = lines.ReadByte() // blocks until the parent hangs up
+			}
 		}
 		cancel(errors.New("the parent process is gone"))
 	}()
 	enc := json.NewEncoder(out)
-	err = answer(ctx, req, works, &Session{out: enc, run: run}, enc)
+	err = answer(ctx, req, works, &Session{out: enc, run: run, end: end}, enc)
 	in.Close()
 	<-read
 	return err
+}
+
+// heard waits for the parent's next line and says whether it is that one.
+func heard(lines *bufio.Reader, word string) bool {
+	line, err := lines.ReadString('\n')
+	return err == nil && line == word+"\n"
 }
 
 func readRequest(lines *bufio.Reader) (Request, error) {

@@ -89,17 +89,21 @@ type Verdict struct {
 	Targets []Target `json:"targets,omitempty"`
 }
 
-// Target is one ratio that was promised, and what was found.
+// Target is one thing that was promised, and what was found: a ratio between two
+// arms, or, without Against, a bound on what one arm measures.
 type Target struct {
 	Name        string  `json:"name"`
 	Measure     string  `json:"measure"` // a Unit.Name
 	Arm         string  `json:"arm"`
-	Against     string  `json:"against"`
-	AtLeast     float64 `json:"at_least"`
-	Ratio       float64 `json:"ratio"`    // median of the per-repetition ratios
-	Low         float64 `json:"low"`      // interval of that median
-	High        float64 `json:"high"`     //
-	Coverage    float64 `json:"coverage"` // of the interval, 0..1
+	Against     string  `json:"against,omitempty"`
+	AtLeast     float64 `json:"at_least,omitempty"` // of a ratio
+	AtMost      float64 `json:"at_most,omitempty"`  // of a bound, in the measure's unit; absent is 0
+	Worst       bool    `json:"worst,omitempty"`    // the bound is judged by the worst repetition
+	Ratio       float64 `json:"ratio,omitempty"`    // median of the per-repetition ratios
+	Value       float64 `json:"value,omitempty"`    // of a bound: median of the repetitions, or the worst
+	Low         float64 `json:"low"`                // interval of that median; range of the repetitions where Worst
+	High        float64 `json:"high"`               //
+	Coverage    float64 `json:"coverage"`           // of the interval, 0..1
 	Repetitions int     `json:"repetitions"`
 	Result      string  `json:"result"`
 }

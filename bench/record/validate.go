@@ -129,10 +129,10 @@ func (r *Run) checkVerdict() error {
 		if _, ok := r.Unit(t.Measure); !ok {
 			return invalid("target %s: %q has no declared unit", t.Name, t.Measure)
 		}
-		if r.Arm(t.Arm) == nil || r.Arm(t.Against) == nil {
+		if r.Arm(t.Arm) == nil || t.Against != "" && r.Arm(t.Against) == nil {
 			return invalid("target %s: arm %q or %q is not in the run", t.Name, t.Arm, t.Against)
 		}
-		for _, v := range []float64{t.AtLeast, t.Ratio, t.Low, t.High, t.Coverage} {
+		for _, v := range []float64{t.AtLeast, t.AtMost, t.Ratio, t.Value, t.Low, t.High, t.Coverage} {
 			if !finite(v) {
 				return invalid("target %s: %v", t.Name, v)
 			}

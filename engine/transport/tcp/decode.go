@@ -57,6 +57,9 @@ func (d *decoder) decode(f []byte) error {
 
 // release forgets the last frame, so that it is not held while nothing comes.
 func (d *decoder) release() {
+	if cap(d.batch) > itemsKeepMax && len(d.batch) < cap(d.batch)/4 {
+		d.batch = nil
+	}
 	clear(d.batch)
 	d.batch, d.kept = d.batch[:0], false
 	if cap(d.lengths) > lengthsKeepMax {

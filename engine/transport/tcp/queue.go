@@ -35,7 +35,7 @@ type queue struct {
 }
 
 // itemsKeepMax is how many items' memory a lane keeps without use.
-const itemsKeepMax = 4096
+const itemsKeepMax = 1024
 
 // put queues what fits of batch and returns how many messages that are; start
 // says that the caller must start a writer. The rest of a batch is not tried

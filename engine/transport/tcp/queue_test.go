@@ -111,3 +111,23 @@ func TestPauseAndKick(t *testing.T) {
 		t.Fatal("a kick ends the pause of a connection that does not last")
 	}
 }
+
+// What a burst made large is given back by the first use that needs little of it.
+func TestBurstIsForgotten(t *testing.T) {
+	const burst = 50_000
+	l, d := &lane{}, &decoder{}
+	items := make([]item, burst)
+	d.batch = make([]transport.Envelope, burst)
+	for _, use := range []int{burst, 1} {
+		l.recycle(items[:use])
+		d.batch = d.batch[:use]
+		d.release()
+		if kept := use == burst; (cap(l.w.items) == burst) != kept || (cap(d.batch) == burst) != kept {
+			t.Errorf("after a use of %d: room for %d items and %d messages is kept", use, cap(l.w.items), cap(d.batch))
+		}
+	}
+	l.recycle(make([]item, 1, itemsKeepMax))
+	if cap(l.w.items) != itemsKeepMax {
+		t.Error("a small list was given back")
+	}
+}

@@ -1,0 +1,65 @@
+package loadgen
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Every acknowledged record is told once, also where the generator was probed
+// before, and with a spread of one byte each partition gets its turn.
+func TestAckedIsTold(t *testing.T) {
+	t.Parallel()
+	var told [4]atomic.Int64
+	cfg := small(fake(t))
+	cfg.Producers, cfg.Spread, cfg.Rate, cfg.Duration, cfg.Records = 1, 1, 20_000, 0, 1_000
+	cfg.ProbeDuration = 50 * time.Millisecond
+	cfg.Acked = func(partition int32, service time.Duration) {
+		if service > 0 {
+			told[partition].Add(1)
+		}
+	}
+	good(t, mustRun(t, cfg))
+	for p := range told {
+		if n := told[p].Load(); n != 250 {
+			t.Errorf("partition %d: %d acknowledgements told, want 250", p, n)
+		}
+	}
+}
+
+// What a leader refuses is tried again as soon as was asked for; the client's own
+// patience, which asks for leaders every five seconds at most, would be an outage.
+func TestRetryEvery(t *testing.T) {
+	t.Parallel()
+	c := fake(t)
+	var refused atomic.Int64
+	c.ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if refused.Add(1) > 3 {
+			return nil, nil, false
+		}
+		req := r.(*kmsg.ProduceRequest)
+		resp := req.ResponseKind().(*kmsg.ProduceResponse)
+		for _, rt := range req.Topics {
+			st := kmsg.NewProduceResponseTopic()
+			st.Topic, st.TopicID = rt.Topic, rt.TopicID
+			for _, rp := range rt.Partitions {
+				sp := kmsg.NewProduceResponseTopicPartition()
+				sp.Partition, sp.ErrorCode = rp.Partition, kerr.NotLeaderForPartition.Code
+				st.Partitions = append(st.Partitions, sp)
+			}
+			resp.Topics = append(resp.Topics, st)
+		}
+		return resp, nil, true
+	})
+	cfg := small(c)
+	cfg.Producers, cfg.Rate, cfg.Duration, cfg.Records, cfg.RetryEvery = 1, 1_000, 0, 10, 20*time.Millisecond
+	r := mustRun(t, cfg)
+	good(t, r)
+	if waited := time.Duration(r.Response.Max); waited > 2*time.Second {
+		t.Errorf("three refusals cost %v", waited)
+	}
+}
