@@ -15,8 +15,8 @@ func TestClusterCompare(t *testing.T) {
 	c := newClusterBed(t, 3, smallLog, func(cfg *Config) { cfg.AdminAddr = freeAddr(t) })
 	c.topic("t", 3, 3)
 	c.topic("other", 1, 2)
+	c.whole("t") // so that the producer knows of a leader of each partition
 	c.produce("t", 0, 3000)
-	c.whole("t")
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	compare := func(topic string) []Compared {
 		t.Helper()
