@@ -153,8 +153,8 @@ func (n *Node) Latest(p int) (*Latest, error) {
 	c.mu.Unlock()
 	var ctx context.Context
 	ctx, r.cancel = context.WithCancel(context.Background())
+	c.note("ask  %d: p%d latest", n.id, p) // first: the worker may have more to say, at once
 	go r.ask(ctx, n.parts[p].group)
-	c.note("ask  %d: p%d latest", n.id, p)
 	c.reads = append(c.reads, r)
 	c.settle()
 	return r, nil

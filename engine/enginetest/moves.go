@@ -288,6 +288,7 @@ func (n *Node) Step(p int) bool {
 			move.Progress = slices.Clone(list)
 		}
 	})
+	n.c.still() // the worker took what else had gathered for it
 	return n.take(m, part, move.Next(), st.Commit)
 }
 
