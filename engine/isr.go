@@ -51,7 +51,7 @@ const (
 )
 
 func newISR(n *Node) *isr {
-	i := &isr{node: n, rest: newRest(), wake: make(chan struct{}, 1), done: make(chan struct{})}
+	i := &isr{node: n, rest: newRest(n), wake: make(chan struct{}, 1), done: make(chan struct{})}
 	i.ctx, i.cancel = context.WithCancel(context.Background())
 	return i
 }

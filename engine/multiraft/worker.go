@@ -46,6 +46,7 @@ type worker struct {
 	tail     tail
 	idle     []chan struct{} // closed once nothing is pending, see Quiet
 	closing  bool
+	resting  bool // see Rest
 	counts   counters
 }
 
@@ -66,6 +67,9 @@ func (w *worker) run(n int) {
 		w.in = w.box.take(w.in)
 		w.drain(&w.in)
 		w.in.reset()
+		if w.resting {
+			w.rest()
+		}
 		w.box.hold(len(w.inflight) > 0)
 		if w.closing && len(w.inflight) == 0 {
 			w.box.close()
