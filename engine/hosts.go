@@ -170,19 +170,25 @@ func (h *hosts) settle(ctx context.Context, index ids.LogIndex, topic ids.TopicI
 
 // list gives the hosted partitions in no order, without those that are being
 // deleted.
-func (h *hosts) list() []*hosted {
-	return slices.DeleteFunc(h.all(), func(p *hosted) bool { return p.gone.Load() })
+func (h *hosts) list() []*hosted { return h.listInto(nil) }
+
+// listInto is list in the memory of an earlier one.
+func (h *hosts) listInto(list []*hosted) []*hosted {
+	return slices.DeleteFunc(h.allInto(list), func(p *hosted) bool { return p.gone.Load() })
 }
 
 // all gives the hosted partitions in no order.
-func (h *hosts) all() []*hosted {
+func (h *hosts) all() []*hosted { return h.allInto(nil) }
+
+func (h *hosts) allInto(list []*hosted) []*hosted {
+	clear(list)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	out := make([]*hosted, 0, len(h.byGroup))
+	list = slices.Grow(list[:0], len(h.byGroup))
 	for _, p := range h.byGroup {
-		out = append(out, p)
+		list = append(list, p)
 	}
-	return out
+	return list
 }
 
 // get gives a hosted partition, also one that is being deleted, or nil.

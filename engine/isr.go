@@ -34,6 +34,7 @@ type isr struct {
 
 	seen      *seen        // owner: look; used again while no call of it is out
 	in        []ids.NodeID // owner: changes; scratch
+	hosted    []*hosted    // owner: look; the partitions of this round
 	disk      fullDisk     // owner: run
 	lags      lags
 	abandoned uint64 // leaderships given up for want of a majority that were told; owner: run
@@ -112,6 +113,7 @@ func (i *isr) look(ctx context.Context) (moving bool) {
 		return false // the node is closing, or so busy that it looks again later
 	}
 	views := seen.views
+	i.hosted = n.hosts.listInto(i.hosted)
 	i.tellAbandoned()
 	i.tendDisk(ctx)
 	i.fence(ctx, views)
@@ -170,7 +172,7 @@ func (i *isr) changes(views map[ids.GroupID]isrView) []metadata.PartitionISR {
 	var out []metadata.PartitionISR
 	i.lags.begin()
 	defer i.lags.end(n)
-	for _, h := range n.hosts.list() {
+	for _, h := range i.hosted {
 		v, leads := views[h.group.ID()]
 		if !leads {
 			continue

@@ -34,7 +34,7 @@ func (i *isr) prefer(views map[ids.GroupID]isrView) {
 	n := i.node
 	img := n.meta.Image()
 	left := preferMax
-	for _, h := range n.hosts.list() {
+	for _, h := range i.hosted {
 		v, leads := views[h.group.ID()]
 		t, ok := img.TopicByID(h.topic)
 		if !leads || !ok || int(h.part) >= len(t.Partitions) || h.led.rounds < preferAfter || left == 0 {

@@ -67,6 +67,7 @@ func TestInSyncSetsAreApart(t *testing.T) {
 		h.members.Store(&places)
 		views[h.group.ID()] = v
 	}
+	i.hosted = b.node.hosts.list()
 	for range 2 { // the second look finds what the first one left
 		told := i.changes(views)
 		if len(told) != len(want) {
@@ -83,4 +84,18 @@ func TestInSyncSetsAreApart(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A list in the memory of an earlier one holds on to nothing that left.
+func TestListInOldMemory(t *testing.T) {
+	b := newBed(t)
+	b.topic("t", 3)
+	old := b.node.hosts.listInto(nil)
+	left := b.partition("t", 1)
+	left.gone.Store(true)
+	now := b.node.hosts.listInto(old)
+	if len(old) != 3 || len(now) != 2 || slices.Contains(now[:cap(now)], left) || &now[0] != &old[0] {
+		t.Errorf("%d partitions, then %d", len(old), len(now))
+	}
+	left.gone.Store(false)
 }

@@ -34,7 +34,7 @@ func (i *isr) move(ctx context.Context, views map[ids.GroupID]isrView) (moving b
 			n.cfg.Log.Warn("the metadata group's members stand; it will be tried again", "node", n.identity.NodeID, "err", err)
 		}
 	}
-	for _, h := range n.hosts.list() {
+	for _, h := range i.hosted {
 		v, leads := views[h.group.ID()]
 		if !leads || n.moveOf(h) == nil {
 			continue
