@@ -5,8 +5,8 @@ import "runtime/debug"
 // rest gives memory back that a busy time left behind: the heap of a node that
 // was loaded is several times what it needs while nothing happens, and the
 // runtime keeps that for the next load. After restLooks quiet looks the workers
-// empty their lists, and with the next one there is one collection; no more until
-// something happened again.
+// and the transport empty their lists, and with the next one there is one
+// collection; no more until something happened again.
 type rest struct {
 	appends uint64 // of the workers, at the last look
 	quiet   int    // looks since they changed
@@ -19,7 +19,13 @@ type rest struct {
 const restLooks = 30
 
 func newRest(n *Node) rest {
-	return rest{shed: func() { n.raft.Rest() }, free: debug.FreeOSMemory}
+	shed := func() {
+		n.raft.Rest()
+		if t, ok := n.transport().(interface{ Rest() }); ok { // gRPC's buffers are its own
+			t.Rest()
+		}
+	}
+	return rest{shed: shed, free: debug.FreeOSMemory}
 }
 
 // look counts a look at which the workers had submitted so many appends.

@@ -26,6 +26,7 @@ type lane struct {
 	kind transport.Lane
 
 	connected atomic.Bool
+	resting   atomic.Bool // both lists are to go, see Rest
 
 	w struct { // owner: the writer; one follows another by queue.running
 		enc     encoder
@@ -145,9 +146,8 @@ func (l *lane) serve(c *outbound) error {
 		l.w.enc.inlineMax = inlineAll
 	}
 	for c.alive() && l.t.ctx.Err() == nil {
-		items := l.take(l.w.items)
+		items := l.next()
 		if len(items) == 0 {
-			l.w.items = items
 			select {
 			case <-l.wake:
 			case <-c.broken:
@@ -161,6 +161,20 @@ func (l *lane) serve(c *outbound) error {
 		l.recycle(items)
 	}
 	return nil
+}
+
+// next takes what waits, in turn with the other of the two lists there are. Where
+// it is nothing, both go if the lane is to rest.
+func (l *lane) next() []item {
+	resting := l.resting.Swap(false)
+	if resting {
+		l.w.items = nil
+	}
+	items := l.take(l.w.items)
+	if l.w.items = items; resting || len(items) > 0 {
+		l.w.items = nil
+	}
+	return items
 }
 
 // writeAll writes items in turns. Where one fails, its messages and those after

@@ -131,3 +131,40 @@ func TestBurstIsForgotten(t *testing.T) {
 		t.Error("a small list was given back")
 	}
 }
+
+// A lane that is told to rest gives back both of its lists; what waits meanwhile
+// is taken all the same.
+func TestRestGivesBack(t *testing.T) {
+	large := func(n int) []item { return make([]item, n, itemsKeepMax) } // which no use gives back
+	for _, waiting := range []int{0, 3} {
+		l := &lane{}
+		l.w.items, l.waiting = large(0), large(waiting)
+		if got := len(l.next()); got != waiting || cap(l.waiting) != itemsKeepMax {
+			t.Fatalf("%d of %d taken, room for %d", got, waiting, cap(l.waiting))
+		}
+		l.w.items, l.waiting = large(0), large(waiting)
+		l.resting.Store(true)
+		if got := len(l.next()); got != waiting || cap(l.waiting) != 0 || cap(l.w.items) != 0 || l.resting.Load() {
+			t.Errorf("with %d that wait: %d are taken, room for %d and %d is kept", waiting, got, cap(l.waiting), cap(l.w.items))
+		}
+	}
+}
+
+// Every lane of a transport hears of it. These have no connection, so nobody has
+// done it yet.
+func TestRestReachesTheLanes(t *testing.T) {
+	b := newBook()
+	n1, n2 := start(t, b, 1, anywhere, forever), start(t, b, 2, anywhere, nil)
+	_ = n2.Close()
+	gone(t, n1, transport.Control)
+	n1.Rest()
+	for kind, l := range n1.peers[2].lanes { // peers are not removed
+		if !l.resting.Load() {
+			t.Errorf("lane %d was not told", kind)
+		}
+	}
+	if err := n1.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n1.Rest() // nobody is there any more
+}

@@ -88,6 +88,19 @@ func (t *Transport) Send(to ids.NodeID, lane transport.Lane, batch []transport.E
 	p.lanes[lane].send(batch)
 }
 
+// Rest has the lanes give back the memory that the largest burst took: for a node
+// in which nothing happens. It does not wait for them.
+func (t *Transport) Rest() {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, p := range t.peers {
+		for _, l := range p.lanes {
+			l.resting.Store(true)
+			l.signal()
+		}
+	}
+}
+
 // meet makes a peer; nil after Close.
 func (t *Transport) meet(id ids.NodeID) *peer {
 	t.mu.Lock()
