@@ -204,6 +204,8 @@ func childError(e cell.Event) error {
 		return fmt.Errorf("%w: %s", ErrViolation, e.Error)
 	case cell.NoSpace:
 		return fmt.Errorf("%w: the disk filled up during the run: %s", ErrNoSpace, e.Error)
+	case cell.Silent:
+		return fmt.Errorf("%w: %s", ErrInvalid, e.Error)
 	}
 	return errors.New(e.Error)
 }

@@ -18,7 +18,7 @@ var (
 	// lost, duplicated, reordered or corrupted.
 	ErrViolation = errors.New("a promise was broken")
 	// ErrInvalid means the run ended but says nothing about the system: the
-	// generator or the machine was the bottleneck.
+	// generator or the machine was the bottleneck, or the system fell silent.
 	ErrInvalid = errors.New("the run is not valid")
 	// ErrUsage means the request itself is wrong.
 	ErrUsage = errors.New("usage")

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -66,10 +67,13 @@ func (b *bed) loadNATS(ctx context.Context, spec natsSpec) error {
 	raw, err := runJobs(ctx, []job{{
 		name: "dyno-peers", argv: []string{b.peers, "child"}, work: workNATS, spec: spec, progress: w.observe,
 	}}, nil)
-	if w.err != nil {
+	switch {
+	case w.err != nil:
 		return w.err
-	}
-	if err != nil {
+	case errors.Is(err, ErrInvalid):
+		b.rep.Status, b.rep.Problem = record.Invalid, err.Error()
+		return nil
+	case err != nil:
 		return err
 	}
 	var res natsResult

@@ -8,6 +8,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -53,8 +54,14 @@ func fakeNATS(ctx context.Context, raw json.RawMessage, s *cell.Session) (any, e
 			return nil, err
 		}
 	}
+	if spec.Streams == fakeMute {
+		return nil, fmt.Errorf("%w for 10s", cell.ErrSilent)
+	}
 	return fakeNATSResult(spec.Verify), nil
 }
+
+// fakeMute streams are those of servers that stop to answer.
+const fakeMute = 99
 
 // fakeNATSResult is of 1,000 messages/s for 2 s.
 func fakeNATSResult(verify string) *natsResult {
@@ -203,6 +210,19 @@ func TestJudgeOfThePeer(t *testing.T) {
 		if rep.Status != c.status || !strings.Contains(rep.Problem, c.word) {
 			t.Errorf("%s: %s, %q", name, rep.Status, rep.Problem)
 		}
+	}
+}
+
+// A peer that falls silent costs one repetition, not the experiment.
+func TestSilentPeerIsAnInvalidRepetition(t *testing.T) {
+	t.Setenv(fakeEnv, fakeGood)
+	b := &bed{lab: &lab{progress: newReporter(io.Discard, false, 1)}, peers: peersLink(t), dir: t.TempDir(),
+		rep: &record.Repetition{Status: record.OK}}
+	if err := b.loadNATS(t.Context(), natsSpec{Streams: fakeMute}); err != nil {
+		t.Fatal(err)
+	}
+	if b.rep.Status != record.Invalid || !strings.Contains(b.rep.Problem, "no answer for 10s") {
+		t.Errorf("%s, %q", b.rep.Status, b.rep.Problem)
 	}
 }
 

@@ -24,7 +24,7 @@ type Event struct {
 	Progress json.RawMessage `json:"progress,omitempty"`
 	Result   json.RawMessage `json:"result,omitempty"`
 	Error    string          `json:"error,omitempty"`
-	Code     string          `json:"code,omitempty"` // NoSpace, Broken, or "" for any other error
+	Code     string          `json:"code,omitempty"` // NoSpace, Broken, Silent, or "" for any other error
 }
 
 // The kinds of Event.
@@ -35,15 +35,21 @@ const (
 	Error    = "error"
 )
 
-// The codes of Event: an error that a full disk caused, and a log that did not
-// give back what it took.
+// The codes of Event: an error that a full disk caused, a log that did not give
+// back what it took, and a system that stopped to answer.
 const (
 	NoSpace = "no_space"
 	Broken  = "broken"
+	Silent  = "silent"
 )
 
-// ErrVerify means that what was written did not come back whole.
-var ErrVerify = errors.New("what was written did not come back")
+var (
+	// ErrVerify means that what was written did not come back whole.
+	ErrVerify = errors.New("what was written did not come back")
+	// ErrSilent means that the system under test stopped to answer, so that the
+	// work could not be measured. It is no broken promise.
+	ErrSilent = errors.New("no answer")
+)
 
 // GoLine starts a child that said Ready. StopLine ends one, in order, whose work
 // has no end of its own.
@@ -162,6 +168,8 @@ func answer(ctx context.Context, req Request, works map[string]Work, s *Session,
 		event.Code = NoSpace
 	case errors.Is(err, ErrVerify) && ctx.Err() == nil:
 		event.Code = Broken
+	case errors.Is(err, ErrSilent) && ctx.Err() == nil:
+		event.Code = Silent
 	}
 	return errors.Join(err, enc.Encode(event))
 }

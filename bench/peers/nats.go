@@ -138,6 +138,9 @@ func natsWork(ctx context.Context, raw json.RawMessage, s *cell.Session) (any, e
 	}
 	cfg.Progress = func(p loadgen.Progress) { _ = s.Report(p) } // a parent that is gone cancels ctx
 	res, err := natspeer.Run(ctx, cfg, s.Await)
+	if errors.Is(err, natspeer.ErrSilent) {
+		return nil, fmt.Errorf("nats: %w: %w", cell.ErrSilent, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}

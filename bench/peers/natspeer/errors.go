@@ -17,6 +17,8 @@ var (
 	ErrServerEnded = errors.New("a server ended during the run")
 	// ErrNothingAcked means that no message was acknowledged.
 	ErrNothingAcked = errors.New("no message was acknowledged")
+	// ErrSilent means that the servers stopped to acknowledge with messages still open.
+	ErrSilent = errors.New("no answer")
 )
 
 // errPortTaken means that a port which was free a moment ago is not any more.

@@ -174,7 +174,7 @@ func (c *collector) step(now int64) {
 	if got.acked+got.failed+got.unknown > 0 {
 		c.heard = now
 	} else if sent := l.sent(); now-c.heard > int64(silenceMax) && sent > c.acked {
-		l.f.fail(fmt.Errorf("no answer for %v with %d messages sent and %d acknowledged", silenceMax, sent, c.acked))
+		l.f.fail(fmt.Errorf("%w for %v with %d messages sent and %d acknowledged", ErrSilent, silenceMax, sent, c.acked))
 	}
 	if report := l.f.cfg.Progress; report != nil {
 		report(c.progress(&got, now))
