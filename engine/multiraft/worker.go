@@ -41,6 +41,8 @@ type worker struct {
 	groups   map[ids.GroupID]*Group
 	touched  []*Group
 	ticking  []*Group
+	holding  []*Group // see Group.hold
+	nowMS    int64    // of this drain
 	peers    map[ids.NodeID]*[transport.Lanes][]transport.Envelope
 	order    []ids.NodeID // the keys of peers, ascending
 	tail     tail
@@ -86,7 +88,7 @@ func (w *worker) drain(in *inbox) {
 	if w.out.Full = w.m.cfg.Log.Full(); w.out.Full != w.m.full.Load() {
 		w.m.full.Store(w.out.Full)
 	}
-	now := w.m.cfg.NowMS()
+	w.nowMS = w.m.cfg.NowMS()
 	for _, b := range in.done {
 		w.completed(b)
 	}
@@ -101,7 +103,8 @@ func (w *worker) drain(in *inbox) {
 		p.group.waiting = append(p.group.waiting, p.p)
 		w.touch(p.group)
 	}
-	w.turn(now)
+	w.turn()
+	w.unhold()
 	w.settle()
 }
 
@@ -132,8 +135,9 @@ func (w *worker) tick() {
 			g.ticking = false
 			continue
 		}
-		g.rep.Tick()
-		w.touch(g)
+		if g.rep.Tick() {
+			w.touch(g)
+		}
 		keep = append(keep, g)
 	}
 	clear(w.ticking[len(keep):])
@@ -150,11 +154,11 @@ func (w *worker) touch(g *Group) {
 
 // turn runs everything that was touched until nothing is. It goes round more
 // than once when Raft wanted to hear of an append that had nothing to write.
-func (w *worker) turn(now int64) {
+func (w *worker) turn() {
 	for len(w.touched) > 0 {
 		for _, g := range w.touched {
 			g.touched = false
-			w.turnGroup(g, now)
+			w.turnGroup(g)
 		}
 		clear(w.touched)
 		w.touched = w.touched[:0]
@@ -163,13 +167,13 @@ func (w *worker) turn(now int64) {
 	}
 }
 
-func (w *worker) turnGroup(g *Group, now int64) {
+func (w *worker) turnGroup(g *Group) {
 	if len(g.waiting) > 0 {
 		g.rep.Propose(g.waiting)
 		clear(g.waiting)
 		g.waiting = g.waiting[:0]
 	}
-	err := g.rep.Turn(now, &w.out)
+	err := g.rep.Turn(w.nowMS, &w.out)
 	w.collect(g)
 	g.publish(err)
 	if !g.ticking && g.rep.NeedsTick() {
@@ -188,28 +192,34 @@ func (w *worker) collect(g *Group) {
 		w.m.install(g, w.out.Snapshots[i].Snapshot)
 	}
 	for i := range w.out.Messages {
-		m := &w.out.Messages[i]
-		node := g.nodeOf(m.To)
-		if node == 0 {
-			continue // left the group
+		if m := &w.out.Messages[i]; !g.hold(m) {
+			w.post(g, m)
 		}
-		lanes := w.peers[node]
-		if lanes == nil {
-			lanes = new([transport.Lanes][]transport.Envelope)
-			w.peers[node] = lanes
-			at, _ := slices.BinarySearch(w.order, node)
-			w.order = slices.Insert(w.order, at, node)
-		}
-		if m.Type == raftpb.MsgSnap {
-			w.counts.sentSnapshots.Add(1)
-			w.m.cfg.Listener.Event(events.SnapshotSent{
-				Group: g.spec.Group, To: ids.ReplicaID(m.To), Peer: node, Index: ids.LogIndex(m.Snapshot.Metadata.Index), Bytes: int64(len(m.Snapshot.Data)),
-			})
-		}
-		lane := transport.LaneOf(m)
-		lanes[lane] = append(lanes[lane], transport.Envelope{Group: g.spec.Group, Message: *m})
 	}
 	w.out.ResetMessages()
+}
+
+// post puts a message of g where it is sent from.
+func (w *worker) post(g *Group, m *raftpb.Message) {
+	node := g.nodeOf(m.To)
+	if node == 0 {
+		return // left the group
+	}
+	lanes := w.peers[node]
+	if lanes == nil {
+		lanes = new([transport.Lanes][]transport.Envelope)
+		w.peers[node] = lanes
+		at, _ := slices.BinarySearch(w.order, node)
+		w.order = slices.Insert(w.order, at, node)
+	}
+	if m.Type == raftpb.MsgSnap {
+		w.counts.sentSnapshots.Add(1)
+		w.m.cfg.Listener.Event(events.SnapshotSent{
+			Group: g.spec.Group, To: ids.ReplicaID(m.To), Peer: node, Index: ids.LogIndex(m.Snapshot.Metadata.Index), Bytes: int64(len(m.Snapshot.Data)),
+		})
+	}
+	lane := transport.LaneOf(m)
+	lanes[lane] = append(lanes[lane], transport.Envelope{Group: g.spec.Group, Message: *m})
 }
 
 // send hands each peer one batch per lane: one frame carries the heartbeats of

@@ -326,3 +326,36 @@ func TestCopies(t *testing.T) {
 	s.settle(60)
 	s.check()
 }
+
+// Most ticks ask for no turn: those of a leader that have it send a heartbeat do, and
+// those that end a follower's patience.
+func TestTickAsksForATurn(t *testing.T) {
+	s := newSim(t, 23, 3)
+	s.settle(60)
+	l := s.leader()
+	f := s.nodes[l.id%3]
+	due := func(n *simNode, ticks int) (asked int) {
+		for range ticks {
+			if n.rep.Tick() {
+				asked++
+				n.turn()
+			}
+		}
+		return asked
+	}
+	if asked := due(l, 8); asked != 4 { // a heartbeat every second tick
+		t.Errorf("8 ticks of a leader asked for %d turns", asked)
+	}
+	s.net.Isolate(f.id)
+	role := f.rep.Role()
+	for ticks := 0; f.rep.Role() == role; ticks++ {
+		if f.rep.Tick() {
+			f.turn()
+		} else if ticks > 1000 {
+			t.Fatal("a follower without a leader never asked for a turn")
+		}
+	}
+	s.net.Heal(f.id)
+	s.settle(60)
+	s.check()
+}

@@ -179,10 +179,11 @@ func (r *Replica) NeedsTick() bool {
 // alone says whether the group has no other member.
 func (r *Replica) alone() bool { return r.sole && len(r.conf.Learners) == 0 }
 
-// Tick passes one tick of time.
-func (r *Replica) Tick() {
+// Tick passes one tick of time and says whether a Turn is due. Most ticks of most
+// members change a counter and nothing else.
+func (r *Replica) Tick() (due bool) {
 	if r.err != nil || r.incoming != nil {
-		return
+		return false
 	}
 	r.heard.now++
 	r.remindSnapshots()
@@ -190,6 +191,8 @@ func (r *Replica) Tick() {
 	r.tickDown()
 	r.tickQuiet()
 	r.reads.tick(2 * r.cfg.HeartbeatTicks)
+	// Raft gives a transfer up without a Ready.
+	return r.err != nil || r.quieting || r.handing || r.alone() || r.Pending() > 0 || r.node.HasReady()
 }
 
 // Step takes a message of a peer. Messages Raft does not want are ignored, as
