@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -132,8 +133,17 @@ func TestNestedCommitBeforeTheAnswer(t *testing.T) {
 
 // slowLog takes a second for each append.
 type slowLog struct {
-	parts []string
 	fails int // which append fails; 0: none
+
+	mu    sync.Mutex // guards what follows
+	parts []string
+	done  []string
+}
+
+func (l *slowLog) told() (parts, done string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return fmt.Sprintf("%q", l.parts), fmt.Sprint(l.done)
 }
 
 func (l *slowLog) Submit(a *wal.Append) error {
@@ -144,6 +154,8 @@ func (l *slowLog) Submit(a *wal.Append) error {
 	if !a.Sync || !a.Reserve {
 		text += "without sync or reserve"
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.parts = append(l.parts, text)
 	var err error
 	if len(l.parts) == l.fails {
@@ -159,9 +171,12 @@ func TestEachEntryHasASync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &slowLog{fails: 5}
 		e := NewEachSync(l)
-		var done []string
 		submit := func(name string, kinds ...wal.Kind) {
-			a := &wal.Append{Sync: true, Reserve: true, Done: func(err error) { done = append(done, fmt.Sprint(name, " ", err)) }}
+			a := &wal.Append{Sync: true, Reserve: true, Done: func(err error) {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				l.done = append(l.done, fmt.Sprint(name, " ", err))
+			}}
 			for i, k := range kinds {
 				a.Records = append(a.Records, wal.Record{Stream: 1, Kind: k, Index: uint64(i)})
 			}
@@ -172,19 +187,19 @@ func TestEachEntryHasASync(t *testing.T) {
 		submit("a", wal.KindEntry, wal.KindEntry, wal.KindState)
 		submit("b", wal.KindState, wal.KindEntry)
 		pause(1500 * time.Millisecond)
-		if len(l.parts) != 2 || len(done) != 0 {
-			t.Errorf("after one sync and a half: appends %q, done %q", l.parts, done)
+		if parts, done := l.told(); parts != `["1:0 " "1:1 2:2 "]` || done != "[]" {
+			t.Errorf("after one sync and a half: appends %s, done %s", parts, done)
 		}
 		submit("c", wal.KindEntry, wal.KindEntry, wal.KindEntry) // its second fails
 		if err := e.Close(); err != nil {
 			t.Error(err)
 		}
-		want := fmt.Sprint([]string{"1:0 ", "1:1 2:2 ", "2:0 1:1 ", "1:0 ", "1:1 "})
-		if got := fmt.Sprint(l.parts); got != want {
-			t.Errorf("appends %q, want %q", got, want)
+		parts, done := l.told()
+		if want := `["1:0 " "1:1 2:2 " "2:0 1:1 " "1:0 " "1:1 "]`; parts != want {
+			t.Errorf("appends %s, want %s", parts, want)
 		}
-		if got := fmt.Sprint(done); got != fmt.Sprintf("[a <nil> b <nil> c %v]", wal.ErrFailed) {
-			t.Errorf("done %s", got)
+		if want := fmt.Sprintf("[a <nil> b <nil> c %v]", wal.ErrFailed); done != want {
+			t.Errorf("done %s, want %s", done, want)
 		}
 	})
 }
