@@ -104,7 +104,7 @@ func batchingAnswer(run *record.Run) (string, []record.Factor) {
 	}
 	last := median(run, familyHeadline+"/"+batchingArms[n].name, "throughput")
 	text := fmt.Sprintf("270x %s: from %.0f records/s (the origin measured 37) to %.0f (it hoped for 10000, of which this is %s) is %s; the steps, each against the one before: %s; their product %s. "+
-		"Proposing batches is %s of it: what D2 lacks of F", word, median(run, familyHeadline+"/"+batchingArms[0].name, "throughput"), last, times(last/10000), times(all.Ratio),
+		"Proposing batches by itself (F against D2) gains %s", word, median(run, familyHeadline+"/"+batchingArms[0].name, "throughput"), last, times(last/10000), times(all.Ratio),
 		strings.Join(words, ", "), times(product(steps[:n])), times(own.Ratio))
 	if math.Abs(product(steps[:n])/all.Ratio-1) > 0.2 {
 		text += "; product and whole differ by more than a fifth, so the repetitions scatter"

@@ -107,7 +107,7 @@ var slowColumns = []column{
 	{"proposals_per_batch", "proposals/request", 1, "%.2f"}, {"polls", "polls/s", 1, "%.0f"}, {"mutex_wait", "mutex wait s/s", 1, "%.2f"},
 	{"broker_cpu", "broker cpu-s/M", 1, "%.1f"}, {"broker_cpu_1", "node 1", 1, "%.1f"}, {"broker_cpu_2", "node 2", 1, "%.1f"},
 	{"broker_cpu_3", "node 3", 1, "%.1f"}, {"client_cpu", "client cpu-s/M", 1, "%.1f"}, {"lost", "lost", 1, "%.0f"},
-	{"lookup", "ns/lookup", 1, "%.1f"},
+	{"lookup", "ns/lookup", 1, "%.1f"}, {"lookup_writes", "writes/s", 1, "%.0f"},
 }
 
 // factor is how many times what against has arm has, of the repetitions that ran next
