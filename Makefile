@@ -80,7 +80,7 @@ bench: build ## measure an embedded cluster: load, verification, table, report
 
 .PHONY: experiments
 experiments: build build-peers ## run the experiments; ARGS=--record writes them under results/ instead of results/local/
-	for name in fsync replication transport recovery idle; do $(DYNO) experiment $$name $(ARGS) || exit 1; done
+	for name in fsync replication transport recovery idle rwlock batching; do $(DYNO) experiment $$name $(ARGS) || exit 1; done
 
 .PHONY: report
 report: build ## list the results, or draw the report of DIR=results/… again

@@ -42,6 +42,7 @@ var imports = map[string][]string{
 	"engine/store":               {"engine/ids", "wal/vfs"},
 	"engine/metadata":            {"engine/ids", "engine/replica"},
 	"engine/placement":           {"engine/ids"},
+	"engine/variants":            {"engine/partition", "engine/replica", "wal"},
 	"engine/kafka":               {"engine/ids", "engine/partition", "engine/replica"},
 	"engine/enginetest":          {"engine", "engine/...", "wal", "wal/..."},
 	"engine":                     {"engine/...", "wal", "wal/..."},

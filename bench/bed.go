@@ -21,6 +21,8 @@ type bed struct {
 	dir   string   // fresh; the lab removes it
 	seed  uint64
 
+	compare bool // the replicas after a load: see trial
+
 	// rep is filled in by Measure: Values, Seconds, and Status with Problem where
 	// the repetition broke a promise (record.Failed) or says nothing
 	// (record.Invalid). An error instead means that it could not run.
@@ -48,7 +50,7 @@ func (x *experiment) measureBed(ctx context.Context, c *Cell, t turn, dir string
 func (b *bed) load(ctx context.Context, nodes int, spec loadSpec, up ...string) error {
 	spec.Seed = b.seed
 	t := &trial{lab: b.lab, http: b.http, dyno: b.dyno, name: b.name, nodes: nodes, up: up,
-		dir: filepath.Join(b.dir, "cluster"), spec: spec}
+		dir: filepath.Join(b.dir, "cluster"), spec: spec, compare: b.compare}
 	m, err := t.run(ctx)
 	if err != nil {
 		return err

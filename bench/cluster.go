@@ -213,7 +213,8 @@ func (c *cluster) whileUp(ctx context.Context, work func(context.Context) error)
 // total is what all brokers have used and counted so far.
 type total struct {
 	at   time.Time
-	use  usage
+	use  usage   // of all
+	each []usage // of each, by node
 	seen counters
 }
 
@@ -225,6 +226,7 @@ func (c *cluster) sample(ctx context.Context, client *http.Client) (total, error
 		if err != nil {
 			return t, errors.Join(fmt.Errorf("read usage of node %d: %w", n.ID, err), c.died())
 		}
+		t.each = append(t.each, u)
 		t.use.cpu += u.cpu
 		t.use.diskBytes += u.diskBytes
 		t.use.rssBytes += u.rssBytes

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -23,10 +24,12 @@ type clusterPlan struct {
 	e              Experiment
 	warmup, window time.Duration
 	probe          time.Duration // of the generator's own capacity; 0: loadgen's default
+	reps           int           // of headline cells
+	compare        bool          // the replicas after each window
 }
 
 func newClusterPlan(cfg ExperimentConfig, name, question, expectation string) *clusterPlan {
-	p := &clusterPlan{cfg: cfg, warmup: 2 * time.Second, window: 5 * time.Second, e: Experiment{
+	p := &clusterPlan{cfg: cfg, reps: clusterReps, warmup: 2 * time.Second, window: 5 * time.Second, e: Experiment{
 		Name: name, Question: question, Expectation: expectation, Units: loadUnits, Columns: clusterColumns}}
 	if cfg.Quick {
 		p.warmup, p.window, p.probe = 200*time.Millisecond, windowMin, 200*time.Millisecond
@@ -44,7 +47,7 @@ func (p *clusterPlan) headline() int {
 	if p.cfg.Quick && p.cfg.Repetitions == 0 {
 		return 1
 	}
-	return p.cfg.headline(clusterReps)
+	return p.cfg.headline(p.reps)
 }
 
 // clusterColumns is the table of an experiment about clusters.
@@ -61,7 +64,10 @@ type shape struct {
 	partitions int     // 8
 	clients    int     // of a closed loop
 	rate       float64 // records/s of an open one
+	nodes      int     // brokers, each partition on all of them; 0: clusterNodes
 }
+
+func (s shape) brokers() int { return cmp.Or(s.nodes, clusterNodes) }
 
 // word names the shape as parameters do.
 func (s shape) word() string {
@@ -78,13 +84,13 @@ func (s shape) word() string {
 // compared with what had been acknowledged, after each window.
 func (p *clusterPlan) params(block, system, verified string, s shape) map[string]string {
 	return map[string]string{paramBlock: block, "system": system, "verified": verified, "load": s.word(),
-		"size": strconv.Itoa(s.sizeBytes), "partitions": strconv.Itoa(s.partitions)}
+		"size": strconv.Itoa(s.sizeBytes), "partitions": strconv.Itoa(s.partitions), "nodes": strconv.Itoa(s.brokers())}
 }
 
 // dyno adds an arm that is a cluster of dyno. up gives the arguments of `dyno up`
 // beside the usual ones, and may write files that they name into the bed; nil is none.
 func (p *clusterPlan) dyno(arm, block string, s shape, reps int, up func(b *bed) ([]string, error)) *Cell {
-	spec := loadSpec{Partitions: s.partitions, RF: clusterNodes, Acks: "all", SizeBytes: s.sizeBytes, Rate: s.rate, ClosedLoop: s.clients,
+	spec := loadSpec{Partitions: s.partitions, RF: s.brokers(), Acks: "all", SizeBytes: s.sizeBytes, Rate: s.rate, ClosedLoop: s.clients,
 		Warmup: p.warmup, Window: p.window, Probe: p.probe}
 	p.e.Cells = append(p.e.Cells, Cell{
 		Arm: arm, Block: block, Repetitions: reps, Params: p.params(block, "dyno", "all-read-back", s), NeedsDyno: true,
@@ -95,7 +101,8 @@ func (p *clusterPlan) dyno(arm, block string, s shape, reps int, up func(b *bed)
 					return err
 				}
 			}
-			return b.load(ctx, clusterNodes, spec, more...)
+			b.compare = p.compare
+			return b.load(ctx, s.brokers(), spec, more...)
 		},
 	})
 	return &p.e.Cells[len(p.e.Cells)-1]

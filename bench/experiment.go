@@ -32,6 +32,8 @@ type Experiment struct {
 	// Derive, where set, adds values that take two arms to the repetitions of a run
 	// that is complete, before it is judged.
 	Derive func(run *record.Run)
+	// Answer, where set, says what a judged run answers, in words and in factors.
+	Answer func(run *record.Run) (string, []record.Factor)
 }
 
 // Cell is one arm: either a fixed amount of work, in as many processes as it has
@@ -104,10 +106,12 @@ type known struct {
 
 // experiments by name.
 var experiments = map[string]known{
+	"batching":    {"what proposing batches gains: a ladder from the origin's path to ours, against its claim of 270x", batchingExperiment},
 	"fsync":       {"which disk discipline pays, and dyno's log against those of etcd and HashiCorp", fsyncExperiment},
 	"idle":        {"what partitions that nobody uses cost: CPU, memory, wire and syncs, at 0, 8 and 1,000 of them", idleExperiment},
 	"recovery":    {"how long writes stand still when nodes are killed, restarted in turn, or all gone at once", recoveryExperiment},
 	"replication": {"three brokers, synced: against NATS JetStream, and from 8 to 1,000 partitions", replicationExperiment},
+	"rwlock":      {"what a lock on the produce path costs, against a claim of 15.7x; and five maps of replicas", rwlockExperiment},
 	"transport":   {"Raft's messages in frames of our own over TCP, or over gRPC, with and without TLS", transportExperiment},
 }
 

@@ -108,7 +108,7 @@ func ServeChild(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	return cell.Serve(ctx, in, out, map[string]cell.Work{
-		workLoad: runLoad, workSteady: runSteady, workRaw: cell.Raw, workAppend: cell.Appending(systems),
+		workLoad: runLoad, workSteady: runSteady, workLookup: runLookups, workRaw: cell.Raw, workAppend: cell.Appending(systems),
 	})
 }
 

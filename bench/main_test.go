@@ -18,6 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"dyno/engine"
+	"dyno/engine/ids"
+
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
@@ -36,6 +39,7 @@ const (
 	fakeGood   = "good"
 	fakeSilent = "silent" // never says that it serves
 	fakeBroken = "broken" // exits at once with an error
+	fakeApart  = "apart"  // good, but node 3 holds other bytes
 	fakeDies   = "dies"   // ends by itself once it is asked to take records
 )
 
@@ -115,6 +119,13 @@ func fakeUp(args []string) int {
 			return 64
 		}
 	}
+	if config := flagValue(args, "--config"); config != "" && flagValue(args, "--transport") == "" { // an arm that is slow on purpose
+		text, err := os.ReadFile(config)
+		if err != nil || string(text) != fakeArm {
+			fmt.Fprintf(os.Stderr, "settings %q, %v\n", text, err)
+			return 64
+		}
+	}
 	if way == fakeSilent {
 		<-stop
 		return 0
@@ -127,6 +138,9 @@ func fakeUp(args []string) int {
 	}
 	return 0
 }
+
+// fakeArm is what the nodes of the one slow arm are told that fakes play.
+const fakeArm = "experiment:\n  only_to_measure: true\n  batch: timer\n  nested: true\n"
 
 // fakeNodes serves as that many nodes from port on, until it is told to stop.
 func fakeNodes(way string, port, nodes int, stop <-chan os.Signal) error {
@@ -142,16 +156,22 @@ func fakeNodes(way string, port, nodes int, stop <-chan os.Signal) error {
 	var requests atomic.Int64
 	slowDown(cluster, way, &requests)
 	var list []node
+	layout := engine.ClusterStatus{Partitions: []engine.PartitionLayout{{Topic: loadTopic, Leader: 1}}}
+	for i := range ports {
+		id := ids.NodeID(i + 1)
+		layout.Brokers = append(layout.Brokers, engine.BrokerStatus{Node: id, Admin: fmt.Sprintf("127.0.0.1:%d", ports[i]+2*raftOffset)})
+		layout.Partitions[0].Replicas = append(layout.Partitions[0].Replicas, id)
+	}
 	for i, p := range ports {
 		admin, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p+2*raftOffset))
 		if err != nil {
 			return err
 		}
-		if i == 0 { // the counters of one node are those of all
-			go http.Serve(admin, fakeAdmin(&requests)) //nolint:errcheck // ends with the process
-		} else {
-			go http.Serve(admin, fakeAdmin(new(atomic.Int64))) //nolint:errcheck // ends with the process
+		counted := new(atomic.Int64)
+		if i == 0 {
+			counted = &requests // the counters of one node are those of all
 		}
+		go http.Serve(admin, fakeAdmin(counted, ids.NodeID(i+1), way, &layout)) //nolint:errcheck // ends with the process
 		list = append(list, node{ID: i + 1, PID: os.Getpid(), Kafka: fmt.Sprintf("127.0.0.1:%d", p), Admin: admin.Addr().String()})
 	}
 	line, err := json.Marshal(map[string]any{"bootstrap": strings.Join(cluster.ListenAddrs(), ","), "nodes": list})
@@ -178,14 +198,24 @@ func slowDown(cluster *kfake.Cluster, way string, requests *atomic.Int64) {
 	})
 }
 
-// fakeAdmin serves counters that move with the produce requests.
-func fakeAdmin(requests *atomic.Int64) http.Handler {
+// fakeAdmin serves counters that move with the produce requests, and a partition whose
+// replicas are the same, or not.
+func fakeAdmin(requests *atomic.Int64, id ids.NodeID, way string, layout *engine.ClusterStatus) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		n := requests.Load()
+		fmt.Fprintf(w, "%s %d\n%s %d\n%s %d\n%s %d\n", metricProposals, n, metricProposed, 4*n, metricPolls, 0, metricMutexWait, n)
 		fmt.Fprintf(w, "# TYPE %s counter\n%s %d\n%s{part=\"a\"} %d\n%s{part=\"b\"} %d\n%s %d\n%s %d\n%s %d\n%s %d\n%s %d\n",
 			metricSyncs, metricSyncs, n, metricWritten, 1000*n, metricWritten, 100*n, metricSubmitted, 1000*n,
 			metricEntries, 3*n, metricReused, n, metricBatches, 2*n, metricObjects, 3*n)
+	})
+	mux.HandleFunc("GET /cluster", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(layout) })
+	mux.HandleFunc("GET /checksum", func(w http.ResponseWriter, _ *http.Request) {
+		sum := engine.Checksum{Node: id, Topic: loadTopic, CRC32C: 7}
+		if way == fakeApart && id == 3 {
+			sum.CRC32C = 8
+		}
+		_ = json.NewEncoder(w).Encode(sum)
 	})
 	mux.HandleFunc("/debug/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, r.URL.Path) })
 	return mux

@@ -28,6 +28,7 @@ type page struct {
 	Facts    [][2]string // environment
 	Config   [][2]string
 	Targets  []targetRow
+	Factors  [][2]string
 	Columns  []string
 	Groups   []armGroup // one arm a row; many arms
 	Arms     []string   // one arm a column; few arms
@@ -96,6 +97,10 @@ func newPage(run *record.Run, dir string) (*page, error) {
 		text := textOf(run, &t)
 		p.Targets = append(p.Targets, targetRow{Name: t.Name, Want: text.want, Found: text.found, Range: text.span, Result: t.Result})
 	}
+	for _, f := range run.Verdict.Factors {
+		p.Factors = append(p.Factors, [2]string{f.Name, factorText(&f)})
+	}
+	p.Charts = scalingCharts(run)
 	log, err := readLog(filepath.Join(dir, "latency.hlog"))
 	if err != nil || log == nil {
 		return p, err

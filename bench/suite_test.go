@@ -185,7 +185,7 @@ func TestJudgeNamesWhatIsWrong(t *testing.T) {
 		s := &suite{cfg: &SuiteConfig{RecordBytes: 10}, lab: &lab{}}
 		res, rep := honest(), &record.Repetition{Status: record.OK}
 		c.change(res)
-		m := measured{res, w}
+		m := measured{load: res, watch: w}
 		if err := s.trial(step{}, "", c.rate, "").judge(rep, m); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -1,14 +1,17 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"dyno/bench/record"
+	"dyno/engine"
 	"dyno/loadgen"
 )
 
@@ -24,6 +27,8 @@ type trial struct {
 	up    []string // arguments of `dyno up` beside those that every cluster gets
 	dir   string   // of the brokers' data; empty or missing
 	spec  loadSpec // what to send; the brokers' addresses are filled in
+	// compare asks all replicas for what they hold, once the load is verified.
+	compare bool
 
 	// beside, if set, runs on a goroutine of its own from the first report of the
 	// timed window on. The brokers are not stopped before it has returned.
@@ -34,6 +39,7 @@ type trial struct {
 type measured struct {
 	load  *loadResult
 	watch *watch
+	apart string // how replicas differ; "" where they do not, or were not compared
 }
 
 // run starts the brokers, loads them and stops them. It returns when all of them
@@ -46,7 +52,9 @@ func (t *trial) run(ctx context.Context) (measured, error) {
 	}
 	var m measured
 	err = c.whileUp(ctx, func(ctx context.Context) (err error) {
-		m, err = t.load(ctx, c)
+		if m, err = t.load(ctx, c); err == nil && t.compare {
+			m.apart, err = t.replicas(ctx, c)
+		}
 		return err
 	})
 	if stopErr := c.stop(); err == nil {
@@ -92,6 +100,30 @@ func (t *trial) load(ctx context.Context, c *cluster) (m measured, err error) {
 	return m, nil
 }
 
+// compareWait bounds the comparison of all replicas.
+const compareWait = 2 * time.Minute
+
+// replicas has every node read what it holds of each partition, and says how they
+// differ.
+func (t *trial) replicas(ctx context.Context, c *cluster) (string, error) {
+	t.lab.progress.say(t.name, "compare replicas", "")
+	ctx, cancel := context.WithTimeout(ctx, compareWait)
+	defer cancel()
+	list, err := engine.CompareReplicas(ctx, t.http, c.Nodes[0].Admin, loadTopic)
+	if err != nil {
+		return "", fmt.Errorf("compare the replicas: %w", err)
+	}
+	if len(list) != t.spec.Partitions {
+		return "", fmt.Errorf("compare the replicas: %d partitions answered of %d", len(list), t.spec.Partitions)
+	}
+	for _, p := range list {
+		if !p.Same || len(p.Replicas) != t.spec.RF {
+			return cmp.Or(p.Problem, fmt.Sprintf("%d replicas of partition %d answered of %d", len(p.Replicas), p.Partition, t.spec.RF)), nil
+		}
+	}
+	return "", nil
+}
+
 // judge fills in a repetition from what was measured, and names what makes it
 // failed or invalid. Values are kept in either case: a failing run is stored too.
 func (t *trial) judge(rep *record.Repetition, m measured) error {
@@ -111,6 +143,8 @@ func (t *trial) judge(rep *record.Repetition, m measured) error {
 	switch {
 	case res.Violation != "":
 		rep.Status, rep.Problem = record.Failed, res.Violation
+	case m.apart != "":
+		rep.Status, rep.Problem = record.Failed, "the replicas differ: "+m.apart
 	case res.Report.Lost == nil:
 		rep.Status, rep.Problem = record.Invalid, "the records were not verified"
 	case unanswered(res) != "":

@@ -65,6 +65,10 @@ func (x *experiment) publish(cfg ExperimentConfig) (_ *record.Run, err error) {
 		x.Derive(run)
 	}
 	run.Verdict = conclude(run, x.Targets)
+	if x.Answer != nil {
+		text, factors := x.Answer(run)
+		run.Verdict.Text, run.Verdict.Factors = join(text, run.Verdict.Text), factors
+	}
 	if x.ledger.resumed > 0 {
 		x.lab.caution(fmt.Sprintf("%d repetitions come from an interrupted invocation on the same machine and commit", x.ledger.resumed))
 	}
@@ -139,6 +143,9 @@ func writeExperiment(w io.Writer, run *record.Run, columns []column) error {
 	for _, g := range run.Verdict.Targets {
 		t := textOf(run, &g)
 		fmt.Fprintf(w, "%-8s %s: %s, %s, wanted %s\n", strings.ToUpper(g.Result), g.Name, t.found, t.span, t.want)
+	}
+	for _, f := range run.Verdict.Factors {
+		fmt.Fprintf(w, "factor   %s: %s\n", f.Name, factorText(&f))
 	}
 	for _, note := range run.Notes {
 		fmt.Fprintf(w, "note: %s\n", note)

@@ -23,6 +23,10 @@ const (
 	metricMoved     = "dyno_moved_bytes_total"
 	metricBatches   = "dyno_kafka_batches_total"
 	metricObjects   = "go_gc_heap_allocs_objects_total" // of the Go runtime, the whole process
+	metricProposals = "dyno_raft_proposals_total"
+	metricProposed  = "dyno_raft_proposed_entries_total"
+	metricPolls     = "dyno_raft_polls_total"
+	metricMutexWait = "go_sync_mutex_wait_total_seconds_total" // of the Go runtime, the whole process
 )
 
 // point is the state of client and brokers at one progress report.
@@ -119,7 +123,18 @@ var loadUnits = []record.Unit{
 	{Name: "wal_bytes", Unit: "B/payload-B", Better: "lower"},
 	{Name: "disk_bytes", Unit: "B/payload-B", Better: "lower"},
 	{Name: "broker_rss", Unit: "B", Better: "lower"},
+
+	{Name: "entries_per_proposal", Unit: "entries"},
+	{Name: "proposals_per_batch", Unit: "proposals"},
+	{Name: "polls", Unit: "1/s"},
+	{Name: "mutex_wait", Unit: "s/s", Better: "lower"},
+	{Name: "broker_cpu_1", Unit: "cpu-s/Mrecord", Better: "lower"},
+	{Name: "broker_cpu_2", Unit: "cpu-s/Mrecord", Better: "lower"},
+	{Name: "broker_cpu_3", Unit: "cpu-s/Mrecord", Better: "lower"},
 }
+
+// brokerCPU is how many brokers have a figure of their own beside their sum.
+const brokerCPU = 3
 
 // values turns the stretch between first and last point into measurements. Both
 // ends of every ratio come from the same two moments.
@@ -153,6 +168,10 @@ func (w *watch) values(recordBytes int) (map[string]float64, error) {
 			out["objects_per_batch"] = objects / batches
 		}
 	}
+	w.proposals(out, seconds)
+	for i := range min(brokerCPU, len(w.last.brokers.each)) {
+		out[fmt.Sprintf("broker_cpu_%d", i+1)] = 1e6 * (w.last.brokers.each[i].cpu - w.first.brokers.each[i].cpu) / records
+	}
 	if written, ok := w.delta(metricWritten); ok {
 		out["wal_bytes"] = written / payload
 	}
@@ -160,6 +179,23 @@ func (w *watch) values(recordBytes int) (map[string]float64, error) {
 		out["disk_bytes"] = float64(w.last.device-w.first.device) / payload
 	}
 	return out, nil
+}
+
+// proposals adds how records became proposals, and what was waited for besides the disk.
+func (w *watch) proposals(out map[string]float64, seconds float64) {
+	if proposals, ok := w.delta(metricProposals); ok && proposals > 0 {
+		if entries, ok := w.delta(metricProposed); ok {
+			out["entries_per_proposal"] = entries / proposals
+		}
+		if batches, ok := w.delta(metricBatches); ok && batches > 0 {
+			out["proposals_per_batch"] = proposals / batches
+		}
+	}
+	for name, metric := range map[string]string{"polls": metricPolls, "mutex_wait": metricMutexWait} {
+		if moved, ok := w.delta(metric); ok {
+			out[name] = moved / seconds
+		}
+	}
 }
 
 // delta is how far a counter of the brokers moved; false if they do not have it.

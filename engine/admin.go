@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"regexp"
 	"runtime"
 	"runtime/trace"
 	"sync"
@@ -82,7 +83,7 @@ func (a *adminServer) mux() *http.ServeMux {
 	mux := http.NewServeMux()
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(&collector{node: a.node}, collectors.NewGoCollector(
-		collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsGC, collectors.MetricsScheduler)),
+		collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsGC, collectors.MetricsScheduler, mutexWait)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, a.node.Err()) })
@@ -108,6 +109,10 @@ func (a *adminServer) mux() *http.ServeMux {
 	mux.HandleFunc("GET /debug/flight", a.flightDump)
 	return mux
 }
+
+// mutexWait is the time that goroutines have waited for a Mutex or RWMutex:
+// go_sync_mutex_wait_total_seconds_total.
+var mutexWait = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/sync/mutex/wait/total:seconds$`)}
 
 // Contention is sampled only while somebody asks for it with ?seconds=N: one
 // mutex event in mutexFraction, blocking of blockRateNS or more on average.

@@ -12,6 +12,7 @@ import (
 	"dyno/engine/events"
 	"dyno/engine/ids"
 	"dyno/engine/metadata"
+	"dyno/engine/variants"
 	"dyno/wal/vfs"
 )
 
@@ -44,6 +45,10 @@ type Config struct {
 	// PeerTLS, where set, is how peers prove who they are to each other: the
 	// configuration of both ends.
 	PeerTLS *tls.Config
+
+	// Experiment makes the produce path another one than is shipped, to measure what
+	// that costs: refused without variants.Config.OnlyToMeasure.
+	Experiment variants.Config
 
 	Gossip GossipConfig
 	WAL    WALConfig
@@ -181,6 +186,9 @@ func (c *Config) validate() error {
 	}
 	if err := c.PeerTransport.Check(); err != nil {
 		return err
+	}
+	if err := c.Experiment.Check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	if strings.ContainsAny(c.ClusterID, " \t\n/") {
 		return fmt.Errorf("%w: cluster id %q: no spaces or slashes", ErrConfig, c.ClusterID)

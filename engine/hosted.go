@@ -16,6 +16,7 @@ import (
 	"dyno/engine/partition"
 	"dyno/engine/replica"
 	"dyno/engine/store"
+	"dyno/engine/variants"
 	"dyno/wal"
 )
 
@@ -27,6 +28,7 @@ type hosted struct {
 	topic   ids.TopicID
 	part    ids.Partition
 	group   *multiraft.Group
+	seat    *variants.Seat // in the arm of an experiment; nil as shipped
 	files   *store.Log
 	members atomic.Pointer[map[ids.ReplicaID]ids.NodeID] // where replicas live, those that join or leave among them
 	synced  atomic.Pointer[[]ids.NodeID]                 // in sync as this node saw it when it last led; nil before
@@ -51,7 +53,12 @@ func (h *hosted) Append(a *partition.Append) error {
 			a.Copies = least
 		}
 	}
-	err := h.group.Propose(a.Bind())
+	var err error
+	if h.seat != nil {
+		err = h.seat.Append(a)
+	} else {
+		err = h.group.Propose(a.Bind())
+	}
 	if errors.Is(err, multiraft.ErrTooLarge) {
 		err = fmt.Errorf("%w: %w", partition.ErrBatchTooLarge, err)
 	}

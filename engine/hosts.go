@@ -330,6 +330,7 @@ func (h *hosts) host(t *metadata.Topic, p ids.Partition, id ids.ReplicaID, setti
 	if out.group, err = n.raft.Open(spec, partMachine{out}); err != nil {
 		return errors.Join(err, files.Close())
 	}
+	out.seat = n.arm.Seat(out.group)
 	out.setMembers(t.Partitions[p].Replicas)
 	part.Attach(out.group)
 	h.mu.Lock()

@@ -23,6 +23,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.collectPeers(ch)
 	c.collectLag(ch)
 	c.collectGossip(ch)
+	c.collectArm(ch)
 }
 
 // metric is one sample; labels are pairs of name and value.
@@ -75,6 +76,7 @@ func (c *collector) collectLog(ch chan<- prometheus.Metric) {
 func (c *collector) collectRaft(ch chan<- prometheus.Metric) {
 	s := c.node.raft.Stats()
 	count(ch, "dyno_raft_drains_total", "Times a worker emptied its mailbox.", s.Drains)
+	count(ch, "dyno_raft_polls_total", "Times a worker looked because of the time: none as shipped.", s.Polls)
 	count(ch, "dyno_raft_appends_total", "Appends the workers submitted to the log.", s.Appends)
 	count(ch, "dyno_raft_records_total", "Records in those appends.", s.Records)
 	count(ch, "dyno_raft_messages_total", "Messages sent to peers.", s.Messages)

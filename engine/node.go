@@ -18,6 +18,7 @@ import (
 	"dyno/engine/multiraft"
 	"dyno/engine/replica"
 	"dyno/engine/store"
+	"dyno/engine/variants"
 	"dyno/wal"
 )
 
@@ -33,6 +34,7 @@ type Node struct {
 	log       *wal.Log
 	notices   *events.Queue
 	raft      *multiraft.Manager
+	arm       *variants.Produce // of an experiment; nil as shipped
 	meta      *metadata.State
 	metaGroup *multiraft.Group
 	metaConf  *replica.Members // of the metadata's snapshot; owner: Open
@@ -181,9 +183,10 @@ const quietTicks = 25
 const entryBytesMax = 32 << 20
 
 func (n *Node) openRaft() error {
+	arm := n.cfg.Experiment
 	m, err := multiraft.New(multiraft.Config{
-		Node: n.identity.NodeID, Log: n.log, Listener: n.notices, TailBytes: n.cfg.WAL.TailBytes,
-		Transport: n.transport(), Replica: replica.Config{QuietTicks: quietTicks},
+		Node: n.identity.NodeID, Log: n.raftLog(), Listener: n.notices, TailBytes: n.cfg.WAL.TailBytes,
+		Transport: n.transport(), Replica: replica.Config{QuietTicks: quietTicks, Single: arm.Batch == variants.BatchSingle}, Poll: arm.PollInterval(),
 		// An entry that no segment can hold would end the log.
 		EntryBytesMax: int(min(entryBytesMax, n.log.RecordBytesMax())),
 		NowMS:         func() int64 { return n.cfg.Now().UnixMilli() },
@@ -193,6 +196,8 @@ func (n *Node) openRaft() error {
 	}
 	n.raft = m
 	n.onClose(m.Close)
+	n.arm = variants.New(arm, n.nested)
+	n.onClose(n.arm.Close)
 	go n.watchFailure()
 	n.onClose(func() error { close(n.closing); <-n.watched; return nil })
 	return nil

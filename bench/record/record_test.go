@@ -42,7 +42,8 @@ func sample(t *testing.T) *Run {
 				{Number: 3, Order: 3, Seed: 3, Status: Invalid, Problem: "the generator was the bottleneck"},
 			},
 		}},
-		Verdict: Verdict{Result: OK, Text: "fine"},
+		Verdict: Verdict{Result: OK, Text: "fine", Factors: []Factor{{Name: "itself", Measure: "lost", Arm: "saturate", Against: "saturate",
+			Ratio: 1, Low: 1, High: 1, Coverage: 0.5, Repetitions: 2, Claimed: 270}}},
 	}
 }
 
@@ -85,6 +86,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"absolute path", `"acks": "all"`, `"acks": "/somewhere"`, ErrInvalid, "absolute path"},
 		{"forged facts", `"cores": `, `"cores": 1`, ErrInvalid, "fingerprint"},
 		{"verdict", `"result": "ok"`, `"result": "great"`, ErrInvalid, "verdict"},
+		{"factor of no arm", `"against": "saturate"`, `"against": "other"`, ErrInvalid, "factor itself"},
+		{"factor of no unit", `"measure": "lost"`, `"measure": "found"`, ErrInvalid, "factor"},
 		{"two objects", "}\n", "}\n{}", ErrInvalid, "after top-level value"},
 		{"cut off", "}\n", "", ErrInvalid, ""},
 	} {

@@ -87,6 +87,21 @@ type Verdict struct {
 	Result  string   `json:"result"`
 	Text    string   `json:"text"`
 	Targets []Target `json:"targets,omitempty"`
+	Factors []Factor `json:"factors,omitempty"`
+}
+
+// Factor is how many times what one arm has another one has: a finding, no promise.
+type Factor struct {
+	Name        string  `json:"name"`
+	Measure     string  `json:"measure"` // a Unit.Name
+	Arm         string  `json:"arm"`
+	Against     string  `json:"against"`
+	Ratio       float64 `json:"ratio"` // median of the per-repetition ratios
+	Low         float64 `json:"low"`   // interval of that median
+	High        float64 `json:"high"`  //
+	Coverage    float64 `json:"coverage"`
+	Repetitions int     `json:"repetitions"`
+	Claimed     float64 `json:"claimed,omitempty"` // what somebody else said it is
 }
 
 // Target is one thing that was promised, and what was found: a ratio between two

@@ -138,6 +138,23 @@ func (r *Run) checkVerdict() error {
 			}
 		}
 	}
+	return r.checkFactors()
+}
+
+func (r *Run) checkFactors() error {
+	for _, f := range r.Verdict.Factors {
+		if _, ok := r.Unit(f.Measure); !ok || f.Name == "" {
+			return invalid("factor %q: %q has no declared unit", f.Name, f.Measure)
+		}
+		if r.Arm(f.Arm) == nil || r.Arm(f.Against) == nil {
+			return invalid("factor %s: arm %q or %q is not in the run", f.Name, f.Arm, f.Against)
+		}
+		for _, v := range []float64{f.Ratio, f.Low, f.High, f.Coverage, f.Claimed} {
+			if !finite(v) {
+				return invalid("factor %s: %v", f.Name, v)
+			}
+		}
+	}
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"dyno/engine"
 	"dyno/engine/ids"
+	"dyno/engine/variants"
 
 	"github.com/goccy/go-yaml"
 )
@@ -28,6 +29,7 @@ type nodeFile struct {
 	Peers           []peerFile        `yaml:"peers,omitempty"`     // all nodes, this one among them
 	Transport       string            `yaml:"transport,omitempty"` // of Raft's messages: tcp, grpc or grpc-stock, the same on all nodes
 	PeerTLS         tlsFile           `yaml:"peer_tls,omitempty"`
+	Experiment      experimentFile    `yaml:"experiment,omitempty"`
 	Gossip          gossipFile        `yaml:"gossip,omitempty"`
 	WAL             walFile           `yaml:"wal,omitempty"`
 	Limits          limitsFile        `yaml:"limits,omitempty"`
@@ -70,6 +72,23 @@ func (t *tlsFile) config() (*tls.Config, error) {
 		return nil, usageError("peer_tls: %w", err)
 	}
 	return engine.MutualTLS(pair, pool), nil
+}
+
+// experimentFile makes the node an arm of an experiment; see package variants.
+type experimentFile struct {
+	OnlyToMeasure bool   `yaml:"only_to_measure,omitempty"` // without it the rest is refused
+	Lock          string `yaml:"lock,omitempty"`            // read, read-writer, mutex, exclusive, partition
+	Batch         string `yaml:"batch,omitempty"`           // single, timer, window
+	Poll          string `yaml:"poll,omitempty"`            // 10ms
+	Sync          string `yaml:"sync,omitempty"`            // each
+	Nested        bool   `yaml:"nested,omitempty"`
+}
+
+func (e *experimentFile) config() variants.Config {
+	return variants.Config{
+		OnlyToMeasure: e.OnlyToMeasure, Lock: variants.Lock(e.Lock), Batch: variants.Batch(e.Batch),
+		Poll: variants.Poll(e.Poll), Sync: variants.Sync(e.Sync), Nested: e.Nested,
+	}
 }
 
 // gossipFile says how often nodes look for each other: longer where the way between
@@ -142,7 +161,8 @@ func (f *nodeFile) config() (engine.Config, error) {
 		peers = append(peers, engine.Peer{Node: ids.NodeID(p.Node), Raft: p.Raft})
 	}
 	return engine.Config{
-		Peers: peers, PeerTransport: engine.PeerTransport(f.Transport), PeerTLS: secure,
+		Experiment: f.Experiment.config(),
+		Peers:      peers, PeerTransport: engine.PeerTransport(f.Transport), PeerTLS: secure,
 		DataDir: f.Data, NodeID: ids.NodeID(f.NodeID), ClusterID: f.ClusterID,
 		KafkaAddr: f.Kafka, RaftAddr: f.Raft, AdminAddr: f.Admin, AdvertisedKafka: f.AdvertisedKafka, Rack: f.Rack,
 		Gossip: engine.GossipConfig{ProbeInterval: f.Gossip.ProbeInterval, NewsInterval: f.Gossip.NewsInterval},

@@ -55,6 +55,11 @@ func (fl *upFlags) settings() (func(*nodeFile), error) {
 	if err == nil {
 		err = nodeError(c.PeerTransport.Check())
 	}
+	if err == nil {
+		if bad := c.Experiment.Check(); bad != nil {
+			err = usageError("%w", bad)
+		}
+	}
 	return set, err
 }
 

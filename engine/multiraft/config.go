@@ -50,6 +50,9 @@ type Config struct {
 
 	Workers int           // half of GOMAXPROCS, at least 1 and at most 16
 	Tick    time.Duration // 20 ms
+	// Poll, where set, is how often a worker looks for what there is to do, instead
+	// of being woken by it: the arm of an experiment, see poll.go.
+	Poll time.Duration
 	// Replica is the template for every group's replica: its limits and ticks.
 	Replica replica.Config
 	// TailBytes bounds the entries kept in memory for all groups: 64 MiB.
@@ -105,6 +108,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("workers %d outside [1, 1024]", c.Workers)
 	case c.Tick < time.Millisecond:
 		return fmt.Errorf("tick %v is below a millisecond", c.Tick)
+	case c.Poll < 0:
+		return fmt.Errorf("poll interval %v is negative", c.Poll)
 	case c.TailBytes < 0 || c.MailboxBytesMax < 1 || c.EntryBytesMax < 1:
 		return fmt.Errorf("limits of %d tail bytes, %d mailbox bytes, %d entry bytes must be positive",
 			c.TailBytes, c.MailboxBytesMax, c.EntryBytesMax)

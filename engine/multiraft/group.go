@@ -59,6 +59,13 @@ func (g *Group) Replica() ids.ReplicaID { return g.spec.Replica }
 // ErrStopped.
 // Proposals of one goroutine keep their order.
 func (g *Group) Propose(p *replica.Proposal) error {
+	if err := g.admit(p); err != nil {
+		return err
+	}
+	return g.w.box.propose(g, p)
+}
+
+func (g *Group) admit(p *replica.Proposal) error {
 	switch {
 	case g.m.quiet.Load():
 		return replica.ErrStopped
@@ -67,7 +74,29 @@ func (g *Group) Propose(p *replica.Proposal) error {
 	case !p.Reserve && g.m.full.Load() && g.m.cfg.Log.Full(): // a worker saw it, and it is still so
 		return replica.ErrDiskFull
 	}
-	return g.w.box.propose(g, p)
+	return nil
+}
+
+// ProposeAll is Propose of a list that one drain takes as a whole, so that it is one
+// proposal to Raft as far as there is room. Those that are refused hear it as their
+// outcome. It is for few and large lists: they do not count towards what may wait in
+// the mailbox. The list may be used again after the call.
+func (g *Group) ProposeAll(list []*replica.Proposal) {
+	taken := make([]*replica.Proposal, 0, len(list))
+	for _, p := range list {
+		if err := g.admit(p); err != nil {
+			p.Refuse(err)
+			continue
+		}
+		taken = append(taken, p)
+	}
+	ok := g.w.box.call(func() {
+		g.waiting = append(g.waiting, taken...)
+		g.w.touch(g)
+	})
+	for i := 0; !ok && i < len(taken); i++ {
+		taken[i].Refuse(replica.ErrStopped)
+	}
 }
 
 // Read gives entries of [lo, hi): at least one, at most maxBytes bytes of data

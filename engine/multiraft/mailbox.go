@@ -45,6 +45,9 @@ func (in *inbox) reset() {
 // the end of this one wakes it.
 type mailbox struct {
 	wake chan struct{} // capacity 1; sent to by putters; never closed
+	// ended is sent to, beside wake, when an append of the worker is through: what
+	// else there is waits for the next look. nil unless the worker polls.
+	ended chan struct{} // capacity 1; never closed
 
 	mu     sync.Mutex // guards what follows
 	in     inbox
@@ -91,6 +94,12 @@ func (b *mailbox) call(f func()) bool {
 
 func (b *mailbox) stored(done *batch) {
 	b.put(func(in *inbox) { in.done = append(in.done, done) })
+	if b.ended != nil {
+		select {
+		case b.ended <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // tick puts a tick and what follows from it as one.

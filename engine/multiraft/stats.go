@@ -8,7 +8,7 @@ import (
 
 // counters are written by one worker and read by anybody.
 type counters struct {
-	drains, appends, records, messages, full                 atomic.Uint64
+	drains, polls, appends, records, messages, full          atomic.Uint64
 	proposals, proposed, dropped, overload, reads, readsFull atomic.Uint64
 	snapshots, sentSnapshots, elected, abandoned             atomic.Uint64
 }
@@ -31,6 +31,7 @@ func (c *counters) add(last *replica.Stats, now replica.Stats) {
 // Stats count what all workers did since New.
 type Stats struct {
 	Drains    uint64 // times a worker emptied its mailbox
+	Polls     uint64 // times a worker looked because of the time; see Config.Poll
 	Appends   uint64 // submissions to the log: syncs asked for
 	Records   uint64 // in them
 	Messages  uint64 // sent to peers
@@ -57,6 +58,7 @@ func (m *Manager) Stats() Stats {
 	for _, w := range m.workers {
 		c := &w.counts
 		s.Drains += c.drains.Load()
+		s.Polls += c.polls.Load()
 		s.Appends += c.appends.Load()
 		s.Records += c.records.Load()
 		s.Messages += c.messages.Load()

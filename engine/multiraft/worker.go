@@ -7,6 +7,7 @@ import (
 	"runtime/pprof"
 	"slices"
 	"strconv"
+	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -48,7 +49,8 @@ type worker struct {
 	tail     tail
 	idle     []chan struct{} // closed once nothing is pending, see Quiet
 	closing  bool
-	resting  bool // see Rest
+	resting  bool         // see Rest
+	looks    *time.Ticker // of a worker that polls, see look; nil of any other
 	counts   counters
 }
 
@@ -56,6 +58,9 @@ func (m *Manager) newWorker() *worker {
 	w := &worker{m: m, done: make(chan struct{}), groups: map[ids.GroupID]*Group{}}
 	w.box.wake = make(chan struct{}, 1)
 	w.box.max = m.cfg.MailboxBytesMax
+	if m.cfg.Poll > 0 {
+		w.box.ended = make(chan struct{}, 1)
+	}
 	w.tail.max = m.cfg.TailBytes / int64(m.cfg.Workers)
 	w.peers = map[ids.NodeID]*[transport.Lanes][]transport.Envelope{}
 	return w
@@ -65,8 +70,12 @@ func (w *worker) run(n int) {
 	defer close(w.done)
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("raft-worker", strconv.Itoa(n))))
 	w.current = w.newBatch()
-	for range w.box.wake {
-		w.in = w.box.take(w.in)
+	if every := w.m.cfg.Poll; every > 0 {
+		w.looks = time.NewTicker(every)
+		defer w.looks.Stop()
+	}
+	for {
+		w.await()
 		w.drain(&w.in)
 		w.in.reset()
 		if w.resting {
@@ -81,6 +90,16 @@ func (w *worker) run(n int) {
 			return
 		}
 	}
+}
+
+// await takes the mailbox as soon as there is something in it.
+func (w *worker) await() {
+	if w.looks != nil {
+		w.look()
+		return
+	}
+	<-w.box.wake
+	w.in = w.box.take(w.in)
 }
 
 func (w *worker) drain(in *inbox) {

@@ -39,6 +39,9 @@ type Config struct {
 	// an election; beyond it they fail with ErrOverloaded: 32 MiB.
 	QueueBytesMax int64
 	ReadsMax      int // unanswered ReadIndex calls: 10,000
+	// Single gives every entry a MsgProp of its own instead of one to all that wait:
+	// the arm of an experiment.
+	Single bool
 
 	// Take gives a snapshot of the state machine, at or beyond the entry before
 	// the log's first, on the owner's goroutine and without I/O. nil: a replica

@@ -63,9 +63,11 @@ func (r *Replica) pump(nowMS int64, out *Output) {
 		if out.Full {
 			r.failUnreserved()
 		}
-		r.stamp(nowMS)
-		if len(r.stamped) > 0 {
+		for r.stamp(nowMS); len(r.stamped) > 0; r.stamp(nowMS) {
 			r.propose(out)
+			if !r.cfg.Single || !r.leading() || r.err != nil {
+				break
+			}
 		}
 	}
 }
@@ -85,7 +87,8 @@ func (r *Replica) failUnreserved() {
 
 // stamp moves proposals from the queue to stamped, in order, while there is
 // room. One that does not fit stops all behind it: a producer's sequence must
-// not get a hole because a small batch passed a large one.
+// not get a hole because a small batch passed a large one. With Single it stops
+// after one.
 func (r *Replica) stamp(nowMS int64) {
 	bytes := int64(0)
 	for r.queue.len() > 0 && r.room(bytes, int64(len(r.queue.front().Data))) {
@@ -108,6 +111,9 @@ func (r *Replica) stamp(nowMS int64) {
 		bytes += int64(len(p.Data))
 		r.stamped = append(r.stamped, p)
 		r.props = append(r.props, raftpb.Entry{Data: p.Data})
+		if r.cfg.Single {
+			return
+		}
 	}
 }
 
