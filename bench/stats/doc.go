@@ -14,7 +14,7 @@
 // whatever draws does so from the seed it is given, and gives the same result for
 // the same arguments on every machine.
 //
-// Callers pass finite values, at least one. Every function leaves its arguments as
+// Callers pass finite values, at least one; paired tests take up to FlipsMax. Every function leaves its arguments as
 // they were and panics with "BUG:" on an empty slice, because a measurement of
 // nothing has no median.
 //

@@ -6,6 +6,9 @@ import (
 	"math/rand/v2"
 )
 
+// FlipsMax is the most paired values that a sign vector has room for.
+const FlipsMax = 64
+
 const (
 	// flipsEnumerated is the most values whose sign vectors are all looked at.
 	flipsEnumerated = 16
@@ -18,33 +21,24 @@ const (
 
 // flips gives the sign vectors that n values are compared under, without the one
 // that was observed: all 2^n - 1 up to 16 values, else 99,999 seeded draws. A set
-// bit says that the value is flipped; value i is bit i%8 of byte i/8. The bits
-// above n are arbitrary, and the slice is valid until the next turn.
-func flips(n int, seed uint64) iter.Seq[[]byte] {
-	mask := make([]byte, (n+7)/8)
+// bit i says that value i is flipped; there are no others.
+func flips(n int, seed uint64) iter.Seq[uint64] {
+	if n > FlipsMax {
+		panic("BUG: more paired values than a sign vector holds")
+	}
 	if n <= flipsEnumerated {
-		return func(yield func([]byte) bool) {
-			for v := 1; v < 1<<n; v++ {
-				for c := range mask {
-					mask[c] = byte(v >> (8 * c))
-				}
-				if !yield(mask) {
+		return func(yield func(uint64) bool) {
+			for v := uint64(1); v < 1<<n; v++ {
+				if !yield(v) {
 					return
 				}
 			}
 		}
 	}
-	return func(yield func([]byte) bool) {
-		r := rand.New(rand.NewPCG(seed, uint64(n)))
+	return func(yield func(uint64) bool) {
+		r := rand.NewPCG(seed, uint64(n))
 		for range flipsDrawn {
-			bits := uint64(0)
-			for c := range mask {
-				if c%8 == 0 {
-					bits = r.Uint64()
-				}
-				mask[c], bits = byte(bits), bits>>8
-			}
-			if !yield(mask) {
+			if !yield(r.Uint64() >> (64 - n)) {
 				return
 			}
 		}
@@ -69,7 +63,7 @@ func share(extreme, n int) float64 {
 }
 
 // subsets holds the sums of all subsets of eight values at a time, so that the sum
-// over any subset is one look-up per byte of its mask.
+// over any subset is one look-up for each eight.
 type subsets [][256]float64
 
 func newSubsets(y []float64) subsets {
@@ -85,11 +79,12 @@ func newSubsets(y []float64) subsets {
 	return s
 }
 
-// sum adds the values whose bit is set in mask.
-func (s subsets) sum(mask []byte) float64 {
+// sum adds the values whose bit is set in j.
+func (s subsets) sum(j uint64) float64 {
 	total := 0.0
-	for c, b := range mask {
-		total += s[c][b]
+	for c := range s {
+		total += s[c][byte(j)]
+		j >>= 8
 	}
 	return total
 }
@@ -101,3 +96,8 @@ func sum(y []float64) (total, magnitude float64) {
 	}
 	return total, magnitude
 }
+
+// LeastP is the least one-sided p-value that n paired values can reach: 2^-n up to
+// 16 values, 1e-5 above, where the draws may happen not to reach it. Two-sided, up
+// to 16 values, it is twice that.
+func LeastP(n int) float64 { return share(0, n) }

@@ -23,58 +23,48 @@ func HodgesLehmann(y []float64) float64 {
 
 // LowerBound is the one-sided lower bound of the shift of y at a confidence in
 // (0, 1): the largest shift d such that SignFlip of y-d still says that y lies
-// above d. It is -Inf when so few values cannot reach the confidence: 2^-len(y)
-// must not exceed 1-confidence.
-//
-// The test need not be inverted by trial: flipping the subset J of y-d leaves the
-// sum as large as before when mean(J) <= d, so the p-value of d is the share of
-// subsets whose mean is at most d, and the bound is the k-th smallest of all subset
-// means, k = (1-confidence)(m+1) for m vectors. Source: Hartigan, Using Subsample
-// Values as Typical Values, 1969.
+// above d. It is -Inf when so few values cannot reach the confidence: LeastP must
+// not exceed 1-confidence.
 func LowerBound(y []float64, confidence float64, seed uint64) float64 {
-	mustHave(y)
-	n := len(y)
-	k := int((1-confidence)*float64(flipCount(n)+1) + 1e-6)
-	if k < 1 {
-		return math.Inf(-1)
-	}
-	s, tail := newSubsets(y), smallest{k: k}
-	for j := range flips(n, seed) {
-		if members := popcount(j, n); members > 0 {
-			tail.add(s.sum(j) / float64(members))
-		} else {
-			tail.add(math.Inf(-1)) // a draw of the observed signs is never less extreme
-		}
-	}
-	return tail.kth()
+	low, _ := bounds(y, 1-confidence, seed)
+	return low
 }
 
 // UpperBound is LowerBound from above: +Inf when the confidence is out of reach.
 func UpperBound(y []float64, confidence float64, seed uint64) float64 {
-	mirrored := make([]float64, len(y))
-	for i, v := range y {
-		mirrored[i] = -v
-	}
-	return -LowerBound(mirrored, confidence, seed)
+	_, high := bounds(y, 1-confidence, seed)
+	return high
 }
 
 // ShiftInterval is the two-sided interval of the shift of y, with half of
 // 1-confidence outside on either side.
 func ShiftInterval(y []float64, confidence float64, seed uint64) (low, high float64) {
-	each := (1 + confidence) / 2
-	return LowerBound(y, each, seed), UpperBound(y, each, seed)
+	return bounds(y, (1-confidence)/2, seed)
 }
 
-// popcount counts the set bits among the first n of mask.
-func popcount(mask []byte, n int) int {
-	total := 0
-	for c, b := range mask {
-		if rest := n - 8*c; rest < 8 {
-			b &= 1<<rest - 1
-		}
-		total += bits.OnesCount8(b)
+// bounds inverts the sign-flip test on either side, leaving alpha outside. No
+// search is needed: flipping the subset J of y-d leaves the sum as large as before
+// when mean(J) <= d, so the p-value of d is the share of subsets whose mean is at
+// most d, and the bound is the k-th smallest of all subset means, k = alpha (m+1)
+// for m vectors. Source: Hartigan, Using Subsample Values as Typical Values, 1969.
+func bounds(y []float64, alpha float64, seed uint64) (low, high float64) {
+	mustHave(y)
+	k := int(alpha*float64(flipCount(len(y))+1) + 1e-6)
+	if k < 1 {
+		return math.Inf(-1), math.Inf(1)
 	}
-	return total
+	s, least, most := newSubsets(y), smallest{k: k}, smallest{k: k}
+	for j := range flips(len(y), seed) {
+		if j == 0 { // a draw of the observed signs is as extreme as can be on either side
+			least.add(math.Inf(-1))
+			most.add(math.Inf(-1))
+			continue
+		}
+		mean := s.sum(j) / float64(bits.OnesCount64(j))
+		least.add(mean)
+		most.add(-mean)
+	}
+	return least.kth(), -most.kth()
 }
 
 // smallest keeps the k smallest values of a stream in room for twice as many.
