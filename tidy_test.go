@@ -47,6 +47,8 @@ var imports = map[string][]string{
 	"engine/enginetest":          {"engine", "engine/...", "wal", "wal/..."},
 	"engine":                     {"engine/...", "wal", "wal/..."},
 	"bench":                      {"engine", "engine/...", "wal", "wal/...", "loadgen", "bench/..."},
+	"bench/stats":                {},
+	"bench/gate":                 {"bench/stats"},
 	"bench/...":                  {"engine", "engine/...", "wal", "wal/...", "loadgen", "bench/..."},
 	"cmd/dyno":                   {"engine", "engine/...", "wal", "wal/...", "loadgen", "bench", "bench/..."},
 }
@@ -61,6 +63,10 @@ var never = map[string][]string{
 
 // raftpbIn are the packages that may name Raft's wire types.
 var raftpbIn = []string{"engine/replica", "engine/multiraft", "engine/transport"}
+
+// judging is what turns measurements into statements: the same measurements and
+// seed always give the same statement.
+var judging = []string{"bench/stats", "bench/gate"}
 
 // core is what must be a function of its arguments alone.
 var core = []string{"engine/replica", "engine/partition", "engine/placement", "engine/metadata"}
@@ -288,6 +294,18 @@ var rules = []rule{
 		},
 		paths: []string{"math/rand", "math/rand/v2", "crypto/rand", "os", "net", "io/ioutil", "path/filepath"},
 		gos:   true,
+	}, {
+		why:   "statistics and verdicts depend on their arguments alone, and draw from the seed they are given",
+		where: func(s *source) bool { return !s.test && slices.Contains(judging, s.dir) },
+		calls: func(pkg, name string) bool {
+			return pkg == "math/rand/v2" && name != "New" && name != "NewPCG" && name != "Rand"
+		},
+		paths: []string{"time", "math/rand", "crypto/rand", "os", "io", "net", "sync", "path/filepath"},
+		gos:   true,
+	}, {
+		why:   "gonum checks our statistics in tests and does nothing else",
+		where: func(s *source) bool { return !s.test },
+		paths: []string{"gonum.org/v1/gonum/stat", "gonum.org/v1/gonum/stat/distuv", "gonum.org/v1/gonum/mat", "gonum.org/v1/gonum/floats"},
 	}, {
 		why:   "only cmd prints and ends the process",
 		where: func(s *source) bool { return !s.test && !below(s.dir, "cmd") && !below(s.dir, "bench/peers") },

@@ -1,9 +1,3 @@
-// Package stats holds the few estimators the lab needs: medians, quantiles, the
-// order-statistic interval of a median and ratios of paired measurements.
-//
-// It does not decide anything and assumes no distribution. Callers pass at least
-// one value; every function leaves its arguments as they were and panics with
-// "BUG:" on an empty slice, because a measurement of nothing has no median.
 package stats
 
 import (
@@ -74,10 +68,14 @@ func Ratios(a, b []float64) []float64 {
 	return out
 }
 
-func sorted(xs []float64) []float64 {
+func mustHave(xs []float64) {
 	if len(xs) == 0 {
 		panic("BUG: statistics of no values")
 	}
+}
+
+func sorted(xs []float64) []float64 {
+	mustHave(xs)
 	s := slices.Clone(xs)
 	slices.Sort(s)
 	return s
