@@ -36,11 +36,18 @@ func TestAWorkerThatPollsLooksWhenItIsTime(t *testing.T) {
 			t.Fatalf("%d appends after the look", n)
 		}
 		begun := time.Now()
-		log.Release(-1)
+		next := propose(t, g, "y", replica.WaitCommit)
+		log.Release(1)
 		want(t, waiter, nil)
 		if d := time.Since(begun); d != 0 {
 			t.Errorf("the end of an append was seen after %v: it is part of the look that made it", d)
 		}
+		synctest.Wait()
+		if n := log.Held(); n != 0 {
+			t.Errorf("%d appends: the end of one was a look at everything", n)
+		}
+		log.Release(-1)
+		want(t, next, nil)
 		m.Close()
 	})
 }

@@ -166,7 +166,7 @@ func TestWhoHandsOverAtOnce(t *testing.T) {
 			n := in.Add(1)
 			for was := most.Load(); n > was && !most.CompareAndSwap(was, n); was = most.Load() {
 			}
-			for tries := 0; shared && most.Load() < 2 || !shared && tries < 100; tries++ {
+			for tries := 0; shared && most.Load() < 2 && tries < 1_000_000 || !shared && tries < 100; tries++ {
 				runtime.Gosched() // until another one is there, or long enough for it to come
 			}
 			in.Add(-1)
