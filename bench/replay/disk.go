@@ -307,8 +307,10 @@ func (f *file) Truncate(size int64) error {
 	if err := f.grow(size); err != nil {
 		return err
 	}
-	for i := size; i < f.n.size; i++ { // what is cut reads as zeros when the file grows again
-		f.n.blocks[i/blockBytes][i%blockBytes] = 0
+	for i := size; i < f.n.size; { // what is cut reads as zeros when the file grows again
+		b := f.n.blocks[i/blockBytes][i%blockBytes:]
+		clear(b)
+		i += int64(len(b))
 	}
 	f.n.size = size
 	return nil

@@ -10,8 +10,8 @@ import (
 // nothing, where a share would be noise.
 const (
 	AllocShare      = 0.01
-	AllocFloor      = 0.02 // allocations a record
-	AllocFloorBytes = 8.0  // bytes a record
+	AllocFloor      = 0.005 // allocations a record
+	AllocFloorBytes = 2.0   // bytes a record
 )
 
 // Unequal is a counter whose repeats do not agree.

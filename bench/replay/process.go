@@ -62,6 +62,18 @@ func Run(ctx context.Context, command []string) (*Set, error) {
 	return Read(&out)
 }
 
+// Repeat runs the replay so often and merges what was counted; see Run and Merge.
+func Repeat(ctx context.Context, command []string, times int) (*Set, []Unequal, error) {
+	sets := make([]*Set, times)
+	for i := range sets {
+		var err error
+		if sets[i], err = Run(ctx, command); err != nil {
+			return nil, nil, err
+		}
+	}
+	return Merge(sets)
+}
+
 const headMax = 1000
 
 // head is the begin of what a process said: the rest is where its goroutines were.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,33 +34,31 @@ func play(t *testing.T, mutant string) *Set {
 	return s
 }
 
-// TestRepeats: three processes count the same, every counter of them, and what must
-// move does.
+// TestRepeats: three processes count the same, and what must move does. The race
+// detector runs what is ready in an order of chance and allocates by itself: with it
+// all but the allocations agree, and so the counts are not the scheduler's.
 func TestRepeats(t *testing.T) {
-	if testing.CoverMode() != "" || raceEnabled {
-		t.Skip("instrumentation allocates")
+	times := 3
+	if raceEnabled && testing.Short() {
+		times = 2
 	}
 	var sets []*Set
-	for range 3 {
-		sets = append(sets, play(t, ""))
+	for range times {
+		s := play(t, "")
+		if raceEnabled || testing.CoverMode() != "" {
+			s.Counters = slices.DeleteFunc(s.Counters, func(c Counter) bool { m, _ := c.Metric(); return m.Kind == Alloc })
+		}
+		sets = append(sets, s)
 	}
 	merged, bad, err := Merge(sets)
 	if err != nil || len(bad) > 0 {
 		t.Fatalf("%v: %v", err, bad)
 	}
-	for _, s := range sets {
-		for i := range s.Counters {
-			if a, b := s.Counters[i], merged.Counters[i]; a != b {
-				t.Logf("within the tolerance, not equal: %+v, %+v", a, b)
-			}
-		}
-	}
-	for _, c := range merged.Counters {
-		m, _ := c.Metric()
-		t.Logf("%-32s %10d %12.4f %s", c.Name, c.Count, c.Value(), m.Unit)
-	}
 	for _, name := range []string{"three/produce/allocs", "three/produce/fsyncs", "three/produce/raft-bytes", "one/produce/wal-bytes",
 		"three/fetch/read-calls", "three/fetch-moved/read-calls", "three/move/fsyncs", "one/fetch/allocs"} {
+		if c := sets[0].Find(name); c == nil && raceEnabled && strings.HasSuffix(name, "allocs") {
+			continue
+		}
 		if c := merged.Find(name); c == nil || c.Count == 0 {
 			t.Errorf("%s: %+v", name, c)
 		}

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
@@ -93,9 +94,9 @@ func (w *workload) request(r *rand.Rand, leader int, sequence *[partitions]int32
 		p := leader + leaders*k
 		b := enginetest.Batch{Producer: producerID, Sequence: sequence[p], TimeMS: 1_000_000 + int64(sequence[p])}
 		for range 1 + r.IntN(recordsMax) {
-			value := make([]byte, valueMin+r.IntN(valueMax-valueMin))
-			for i := range value {
-				value[i] = byte(r.Uint32())
+			value := make([]byte, 0, valueMax+8)
+			for n := valueMin + r.IntN(valueMax-valueMin); len(value) < n; {
+				value = binary.LittleEndian.AppendUint64(value, r.Uint64())
 			}
 			b.Values = append(b.Values, string(value))
 		}
