@@ -70,7 +70,7 @@ sim: ## simulate clusters under faults from SEEDS (1000) seeds, or one: SEED=n
 
 .PHONY: crash
 crash: ## cut the power CUTS (200) times, kill a broker KILLS (50) times, run the mutants
-	DYNO_CRASH_SEEDS=$(CUTS) $(GO) test -count 1 -timeout 30m -run 'Crash|PowerCut|Mutants' -tags mutants ./engine/ ./engine/store/ ./engine/enginetest/ ./wal/...
+	DYNO_CRASH_SEEDS=$(CUTS) $(GO) test -count 1 -timeout 30m -run 'Crash|PowerCut|Mutants' -tags mutants ./engine/ ./engine/store/ ./engine/enginetest/ ./wal/... ./bench/replay/
 	DYNO_KILLS=$(KILLS) $(GO) test -count 1 -timeout 30m -run Crash -v ./cmd/dyno/
 
 .PHONY: gate

@@ -8,8 +8,9 @@ import (
 )
 
 // heldLog is the log as a manager sees it: appends wait until the replay passes
-// them on, one at a time and in order, so that what one sync makes durable is
-// never up to the scheduler. Everything else is the log's.
+// them on, one at a time and in order. So messages of a drain arrive before its sync
+// is done, as in life, what comes meanwhile gathers, and what one sync makes durable
+// is not up to the scheduler. Everything else is the log's.
 //
 // engine/enginetest has one that also tears, refuses and tells: what it says of
 // each append would be most of what is counted here.

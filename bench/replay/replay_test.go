@@ -99,11 +99,11 @@ func TestMerge(t *testing.T) {
 	set := func(syncs, allocs int64) *Set {
 		return &Set{Schema: Schema, Counters: []Counter{{"three/produce/fsyncs", syncs, 1000}, {"three/produce/allocs", allocs, 1000}, {"three/fetch/read-calls", 3, 10}}}
 	}
-	got, bad, err := Merge([]*Set{set(5, 10_040), set(5, 10_000), set(5, 10_099)})
+	got, bad, err := Merge([]*Set{set(50_000, 10_040), set(50_000, 10_000), set(50_000, 10_099)})
 	if err != nil || len(bad) > 0 || got.Find("three/produce/allocs").Count != 10_000 {
 		t.Errorf("%v, %v: %+v", err, bad, got)
 	}
-	got, bad, err = Merge([]*Set{set(5, 10_000), set(6, 10_200), set(5, 10_000)})
+	got, bad, err = Merge([]*Set{set(50_000, 10_000), set(50_001, 10_200), set(50_000, 10_000)})
 	if err != nil || len(bad) != 2 || !bad[0].Core || bad[1].Core || len(got.Counters) != 1 {
 		t.Errorf("%v, %v: %+v", err, bad, got)
 	}
