@@ -70,8 +70,17 @@ sim: ## simulate clusters under faults from SEEDS (1000) seeds, or one: SEED=n
 
 .PHONY: crash
 crash: ## cut the power CUTS (200) times, kill a broker KILLS (50) times, run the mutants
-	DYNO_CRASH_SEEDS=$(CUTS) $(GO) test -count 1 -timeout 30m -run 'Crash|PowerCut|Mutants' -tags mutants ./engine/ ./engine/store/ ./engine/enginetest/ ./wal/...
+	DYNO_CRASH_SEEDS=$(CUTS) $(GO) test -count 1 -timeout 30m -run 'Crash|PowerCut|Mutants' -tags mutants ./engine/ ./engine/store/ ./engine/enginetest/ ./wal/... ./bench/replay/
 	DYNO_KILLS=$(KILLS) $(GO) test -count 1 -timeout 30m -run Crash -v ./cmd/dyno/
+
+.PHONY: gate
+gate: build ## lane x of the gate: exact counters of a replay against the baseline; ARGS=--all
+	$(if $(BASE)$(HEAD),$(error BASE and HEAD: this version compares with bench/replay/baseline.json alone))
+	$(DYNO) gate --lane x $(ARGS)
+
+.PHONY: mutants
+mutants: ## show that the gate fails for code that does more than it must
+	$(GO) test -count 1 -timeout 5m -run Mutants -tags mutants ./bench/replay/
 
 .PHONY: bench
 bench: build ## measure an embedded cluster: load, verification, table, report

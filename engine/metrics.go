@@ -52,6 +52,7 @@ func (c *collector) collectLog(ch chan<- prometheus.Metric) {
 	count(ch, "dyno_wal_appends_total", "Submissions taken by the log.", s.Submissions)
 	count(ch, "dyno_wal_records_total", "Records written to the log.", s.Records)
 	count(ch, "dyno_wal_submitted_bytes_total", "Payload bytes submitted to the log.", s.PayloadBytes)
+	count(ch, "dyno_wal_frame_bytes_total", "Bytes by which the log grew: payload and framing, no page twice.", s.FrameBytes)
 	count(ch, "dyno_wal_written_bytes_total", "Bytes written to segments, framing and padding included.", s.WrittenBytes)
 	count(ch, "dyno_wal_zero_bytes_total", "Bytes of zeros written to make segments.", s.ZeroBytes)
 	count(ch, "dyno_wal_writes_total", "pwritev calls of the log.", s.Writes)

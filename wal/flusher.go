@@ -154,8 +154,9 @@ func (w *flusher) write(flags uint32) error {
 		return w.l.fail("write", err)
 	}
 	w.dirty = true
-	w.pos, w.bytes = end, 0
 	c := &w.l.counters
+	c.frameBytes.Add(w.bytes)
+	w.pos, w.bytes = end, 0
 	c.writes.Add(1)
 	c.writtenBytes.Add(n)
 	c.payloadBytes.Add(w.data)
@@ -177,13 +178,24 @@ func (w *flusher) toDisk(end int64) (n int64, err error) {
 		n, err = w.seg.file.Writev(w.iov, w.pos)
 	} else {
 		clear(w.take(int(pad)))
-		var c int
-		c, err = w.seg.file.WriteDirect(w.arena, w.pos-int64(len(w.page)))
-		n = int64(c)
+		n, err = w.direct(w.arena, w.pos-int64(len(w.page)))
 	}
 	w.keepPage(end)
 	clear(w.iov)
 	return n, err
+}
+
+// direct writes p, whole pages, at off in one call.
+func (w *flusher) direct(p []byte, off int64) (int64, error) {
+	if half := len(p) / 2 / pageBytes * pageBytes; half > 0 && w.l.opts.mut.has(mutTwoWrites) {
+		if n, err := w.seg.file.WriteDirect(p[:half], off); err != nil {
+			return int64(n), err
+		}
+		n, err := w.seg.file.WriteDirect(p[half:], off+int64(half))
+		return int64(half + n), err
+	}
+	n, err := w.seg.file.WriteDirect(p, off)
+	return int64(n), err
 }
 
 // keepPage takes the bytes of the page that the log now ends in from the pieces
@@ -233,6 +245,9 @@ func (w *flusher) syncSegment() error {
 	w.stall.Reset(stallAfter)
 	var err error
 	if !w.l.opts.mut.has(mutNoSync) {
+		err = w.seg.file.Datasync()
+	}
+	if err == nil && w.l.opts.mut.has(mutTwoSyncs) {
 		err = w.seg.file.Datasync()
 	}
 	w.stall.Stop()

@@ -14,13 +14,16 @@ var mutantNames = map[mutant]string{
 	mutNoPromise: "no-promise",
 	mutNoDirSync: "no-dirsync",
 	mutNoSeq:     "no-seq",
+	mutTwoSyncs:  "two-syncs",
+	mutTwoWrites: "two-writes",
 }
 
 func forced() mutant { return mutant(forcedMutant.Load()) }
 
 // SetMutant breaks every log opened from now on in the named way: "no-sync",
-// "no-promise", "no-dirsync", "no-seq"; "" mends them. It exists in builds with
-// the tag mutants alone, for crash tests that must turn red.
+// "no-promise", "no-dirsync", "no-seq", "two-syncs", "two-writes"; "" mends them.
+// It exists in builds with the tag mutants alone, for crash tests and a gate that
+// must turn red.
 func SetMutant(name string) error {
 	if name == "" {
 		forcedMutant.Store(0)

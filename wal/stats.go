@@ -10,6 +10,7 @@ type Stats struct {
 	Submissions    int64 // Appends admitted, the log's own included
 	Records        int64 // written, flush headers not counted
 	PayloadBytes   int64 // bytes of Data that were submitted and written
+	FrameBytes     int64 // by which the log grew: payload and framing, no page twice
 	WrittenBytes   int64 // all that went to segments: payload, framing, padding
 	ZeroBytes      int64 // zero-filled into new segments
 	Writes         int64 // pwritev calls, as the log makes them
@@ -30,9 +31,10 @@ type Stats struct {
 
 // counters are the Stats that the flusher and the pool write.
 type counters struct {
-	submissions, records, payloadBytes, writtenBytes, zeroBytes atomic.Int64
-	writes, syncs, syncTime, syncMax, confirms                  atomic.Int64
-	segmentsMade, segmentsReused, moved, refused                atomic.Int64
+	submissions, records, payloadBytes, frameBytes atomic.Int64
+	writtenBytes, zeroBytes                        atomic.Int64
+	writes, syncs, syncTime, syncMax, confirms     atomic.Int64
+	segmentsMade, segmentsReused, moved, refused   atomic.Int64
 }
 
 func (c *counters) synced(d time.Duration) {
@@ -50,6 +52,7 @@ func (l *Log) Stats() Stats {
 		Submissions:    c.submissions.Load(),
 		Records:        c.records.Load(),
 		PayloadBytes:   c.payloadBytes.Load(),
+		FrameBytes:     c.frameBytes.Load(),
 		WrittenBytes:   c.writtenBytes.Load(),
 		ZeroBytes:      c.zeroBytes.Load(),
 		Writes:         c.writes.Load(),

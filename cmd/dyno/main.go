@@ -19,7 +19,7 @@ import (
 
 // subcommands make the command tree, in the order help lists them.
 var subcommands = []func() *cobra.Command{
-	newBenchCommand, newExperimentCommand, newLoadCommand, newReportCommand,
+	newBenchCommand, newExperimentCommand, newGateCommand, newLoadCommand, newReplayCommand, newReportCommand,
 	newUpCommand, newFormatCommand, newServeCommand, newClusterCommand, newWALCommand,
 }
 

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 //	consume ADDR N         read N records and compare them
 //
 // K, R and A are the ports of a node (Kafka, Raft, admin) that were free when
-// the script began, P that of a listener that stays open.
+// the script began, P that of a listener that stays open. TOMORROW is a date.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -49,6 +49,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("K", strconv.Itoa(port))
 			env.Setenv("R", strconv.Itoa(port+raftPortOffset))
 			env.Setenv("A", strconv.Itoa(port+adminPortOffset))
+			env.Setenv("TOMORROW", time.Now().UTC().AddDate(0, 0, 1).Format(time.DateOnly))
 			env.Setenv("P", strconv.Itoa(taken.Addr().(*net.TCPAddr).Port))
 			return nil
 		},

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"bufio"
+	"crypto/tls"
 	"net"
 	"runtime/pprof"
 	"time"
@@ -148,10 +149,10 @@ func (c *conn) flush() bool {
 	return true
 }
 
-// writeAll writes bufs: by writev on a TCP connection; through one buffer on
-// any other, where each slice would be a write of its own (and a TLS record).
+// writeAll writes bufs: by writev on a TCP connection; through one buffer where
+// each slice would be a TLS record of its own.
 func writeAll(nc net.Conn, bufs *net.Buffers) error {
-	if _, ok := nc.(*net.TCPConn); ok {
+	if _, ok := nc.(*tls.Conn); !ok {
 		_, err := bufs.WriteTo(nc)
 		return err
 	}

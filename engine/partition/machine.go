@@ -54,6 +54,9 @@ func (p *Partition) stampBatch(a *Append, data []byte) error {
 			return p.park(a, original)
 		}
 	}
+	if forced().has(mutAllocate) {
+		wasted = new(stamped)
+	}
 	stamp(data, p.next, p.term.Epoch())
 	a.Base, a.LogStart = p.next, p.start
 	p.pending.push(stamped{base: p.next, producer: in.ProducerID, firstSeq: in.BaseSequence,

@@ -1,12 +1,19 @@
 package partition
 
 // mutant names guarantees that are switched off, to show that the simulation in
-// engine/enginetest notices. Nothing outside tests can set one: see mutants_on.go.
+// engine/enginetest, or the gate, notices. Nothing outside tests can set one: see mutants_on.go.
 type mutant uint32
 
 const (
 	mutKeepProducers mutant = 1 << iota // what producers had stamped is remembered after it was rolled back
 	mutEmptyRestore                     // a snapshot is taken without its state
+
+	// What only costs: the exact counters of the gate must notice.
+	mutAllocate  // one more allocation for each batch that is stamped
+	mutCopyReads // what is read is copied
 )
+
+// wasted keeps what mutAllocate allocates from being found needless.
+var wasted *stamped
 
 func (m mutant) has(x mutant) bool { return m&x != 0 }

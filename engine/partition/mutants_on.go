@@ -9,13 +9,13 @@ import (
 
 var forcedMutant atomic.Uint32
 
-var mutantNames = map[string]mutant{"keep-producers": mutKeepProducers, "empty-restore": mutEmptyRestore}
+var mutantNames = map[string]mutant{"keep-producers": mutKeepProducers, "empty-restore": mutEmptyRestore, "allocate": mutAllocate, "copy-reads": mutCopyReads}
 
 func forced() mutant { return mutant(forcedMutant.Load()) }
 
 // SetMutant breaks every partition of the process in the named way:
-// "keep-producers", "empty-restore"; "" mends them. It exists in builds with the tag mutants alone,
-// for simulations that must turn red.
+// "keep-producers", "empty-restore", "allocate", "copy-reads"; "" mends them. It exists
+// in builds with the tag mutants alone, for simulations and a gate that must turn red.
 func SetMutant(name string) error {
 	m, ok := mutantNames[name]
 	if !ok && name != "" {

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -45,6 +46,9 @@ func (p *Partition) Read(args ReadArgs) (ReadResult, error) {
 			return p.readFailed(res, at, fmt.Errorf("%w: no batch there", ErrDamaged))
 		}
 		for _, b := range batches {
+			if forced().has(mutCopyReads) {
+				b = bytes.Clone(b)
+			}
 			res.Batches = append(res.Batches, b)
 			res.Bytes += len(b)
 		}

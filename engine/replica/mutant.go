@@ -1,7 +1,7 @@
 package replica
 
 // mutant names guarantees that are switched off, to show that the simulation in
-// engine/enginetest notices. Nothing outside tests can set one: see mutants_on.go.
+// engine/enginetest, or the gate, notices. Nothing outside tests can set one: see mutants_on.go.
 type mutant uint32
 
 const (
@@ -16,6 +16,10 @@ const (
 	mutCopiesSent                      // a copy counts when it is sent
 	mutFewCopies                       // the commit is answered, whatever copies were asked for
 	mutUntold                          // a removed member keeps what it knows to itself
+
+	// What only costs: the exact counters of the gate must notice.
+	mutOneByOne  // each proposal is a message of its own
+	mutMoreState // the hard state is written again and again: 3 % more bytes of each entry
 )
 
 func (m mutant) has(x mutant) bool { return m&x != 0 }

@@ -22,13 +22,16 @@ var mutantNames = map[string]mutant{
 	"copies-sent":   mutCopiesSent,
 	"few-copies":    mutFewCopies,
 	"untold":        mutUntold,
+
+	"one-by-one": mutOneByOne,
+	"more-state": mutMoreState,
 }
 
 func forced() mutant { return mutant(forcedMutant.Load()) }
 
 // SetMutant breaks every replica of the process in the way of that name, see
 // mutantNames and mutant.go; "" mends them. It exists in builds with the tag mutants
-// alone, for simulations that must turn red.
+// alone, for simulations and a gate that must turn red.
 func SetMutant(name string) error {
 	m, ok := mutantNames[name]
 	if !ok && name != "" {

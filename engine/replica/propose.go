@@ -111,7 +111,7 @@ func (r *Replica) stamp(nowMS int64) {
 		bytes += int64(len(p.Data))
 		r.stamped = append(r.stamped, p)
 		r.props = append(r.props, raftpb.Entry{Data: p.Data})
-		if r.cfg.Single {
+		if r.cfg.Single || forced().has(mutOneByOne) {
 			return
 		}
 	}

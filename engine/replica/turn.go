@@ -164,6 +164,9 @@ func (r *Replica) record(entries []raftpb.Entry, out *Output) {
 		out.Records = append(out.Records, wal.Record{
 			Stream: uint64(r.cfg.Group), Kind: wal.KindEntry, Type: uint8(e.Type), Index: e.Index, Term: e.Term, Data: e.Data,
 		})
+		if forced().has(mutMoreState) {
+			r.saveAgain(len(e.Data), out)
+		}
 	}
 	r.store.log.Append(entries)
 }
@@ -204,6 +207,16 @@ func (r *Replica) save(state raftpb.HardState, out *Output) {
 		Stream: uint64(r.cfg.Group), Kind: wal.KindState,
 		Term: state.Term, Vote: vote, Index: state.Commit,
 	})
+}
+
+// saveAgain repeats the hard state, 56 bytes in the log, as often as makes 3 % of an
+// entry. Only a mutant does.
+func (r *Replica) saveAgain(bytes int, out *Output) {
+	for left := bytes * 3 / 100; left > 0 && r.saved.Term != 0; left -= 56 {
+		out.Records = append(out.Records, wal.Record{
+			Stream: uint64(r.cfg.Group), Kind: wal.KindState, Term: r.saved.Term, Vote: r.saved.Vote, Index: r.saved.Commit,
+		})
+	}
 }
 
 // Stored says that the append s came with, and all before it, are durable. Its

@@ -353,3 +353,34 @@ func TestMalformed(t *testing.T) {
 		}
 	}
 }
+
+// TestLockstep: what was sent arrives as it was, in order, in frames of the size
+// that a connection has, and what is larger than a frame's target stands alone.
+func TestLockstep(t *testing.T) {
+	l := NewLockstep()
+	var sent, got []transport.Envelope
+	for i := range 300 {
+		sent = append(sent, heartbeat(1, 2, 3), appendOf(ids.GroupID(i+1), 3, 1+700*(i%5)))
+	}
+	sent = append(sent, appendOf(7, 2, 3*frameBytesTarget))
+	for i := 0; i < len(sent); i += 7 {
+		l.Send(sent[i:min(i+7, len(sent))])
+	}
+	if l.Waiting() != len(sent) {
+		t.Fatalf("%d messages wait, %d were sent", l.Waiting(), len(sent))
+	}
+	d, err := l.Deliver(func(batch []transport.Envelope) { got = append(got, batch...) })
+	if err != nil || !reflect.DeepEqual(sent, got) {
+		t.Fatalf("%v: %d messages became %d", err, len(sent), len(got))
+	}
+	wire, frames := encoded(inlineAll, sent...), int64(0)
+	for b := wire; len(b) > 0; b = b[frameBytes(b):] {
+		frames++
+	}
+	if d.Bytes != int64(len(wire)) || d.Messages != int64(len(sent)) || d.Frames != frames || frames < 2 {
+		t.Errorf("delivered %+v, a connection sends %d bytes in %d frames", d, len(wire), frames)
+	}
+	if d, err := l.Deliver(func([]transport.Envelope) { t.Error("something came again") }); err != nil || d != (Delivered{}) {
+		t.Errorf("nothing waits: %+v, %v", d, err)
+	}
+}

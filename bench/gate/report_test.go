@@ -1,0 +1,107 @@
+package gate
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+)
+
+func number(v float64) *float64 { return &v }
+
+// everyRow is a report with a row of each kind.
+func everyRow() *Report {
+	return &Report{
+		Schema: ReportSchema, Lane: "x", Verdict: Fail, Text: "1 of 8 counters rose: three/produce/fsyncs +0.10 %",
+		Base: Side{Name: "baseline.json", Commit: "0123456789abcdef", Go: "go1.26.8 amd64"},
+		Head: Side{Name: "this program", Commit: "fedcba9876543210", Dirty: true, Go: "go1.26.8 amd64"},
+		Rows: []Row{
+			{Name: "three/produce/fsyncs", Unit: "/1k records", Base: number(100), Head: number(100.1), Change: number(0.001), Verdict: Fail, Note: "It does not see | how long <one> takes."},
+			{Name: "three/produce/wal-bytes", Unit: "B/record", Base: number(1733.5), Head: number(1700), Change: number(-0.0193), Verdict: Improved, Note: "write it down"},
+			{Name: "one/produce/wal-bytes", Unit: "B/record", Base: number(573), Head: number(600), Change: number(0.047), Verdict: Waived, Note: "until 2027-01-31: a checksum"},
+			{Name: "one/produce/allocs", Unit: "allocs/record", Base: number(0.33), Head: number(0.34), Change: number(0.03), Verdict: Advisory},
+			{Name: "one/fetch/read-calls", Unit: "/1k records", Verdict: Quarantined, Note: "repeats do not agree: [3 4 3]"},
+			{Name: "one/move/read-calls", Unit: "/1k records", Base: number(0), Head: number(2), Verdict: Fail},
+			{Name: "t/throughput", Unit: "records/s", Base: number(100000), Head: number(101000), Change: number(0.01), Interval: &[2]float64{-0.01, 0.03}, Verdict: Inconclusive},
+			{Name: "three/fetch/round-trips", Unit: "/1k records", Base: number(5), Head: number(5), Change: number(0), Verdict: Pass},
+		},
+		Notes: []string{"the machine was loud"},
+	}
+}
+
+// TestWriters holds what each form looks like; `go test -rewrite` writes it anew.
+func TestWriters(t *testing.T) {
+	r := everyRow()
+	datadriven.RunTest(t, "testdata/writers", func(t *testing.T, d *datadriven.TestData) string {
+		var b bytes.Buffer
+		var err error
+		switch d.Cmd {
+		case "table":
+			err = r.WriteTable(&b, d.HasArg("all"))
+		case "json":
+			err = r.WriteJSON(&b)
+		case "markdown":
+			err = r.WriteMarkdown(&b)
+		case "junit":
+			err = r.WriteJUnit(&b)
+		default:
+			d.Fatalf(t, "no form %q", d.Cmd)
+		}
+		if err != nil {
+			d.Fatalf(t, "%v", err)
+		}
+		return b.String()
+	})
+}
+
+// TestReportIsRead: what machines read says the same as what was written.
+func TestReportIsRead(t *testing.T) {
+	r := everyRow()
+	var b bytes.Buffer
+	if err := r.WriteJSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	var back Report
+	if err := json.Unmarshal(b.Bytes(), &back); err != nil || !reflect.DeepEqual(&back, r) {
+		t.Errorf("%v: %+v", err, back)
+	}
+	b.Reset()
+	if err := r.WriteJUnit(&b); err != nil {
+		t.Fatal(err)
+	}
+	var s junitSuite
+	if err := xml.Unmarshal(b.Bytes(), &s); err != nil {
+		t.Fatal(err)
+	}
+	if s.Tests != len(r.Rows)+1 || s.Failures != 3 || s.Skipped != 3 || s.Errors != 0 {
+		t.Errorf("%d tests, %d failures, %d skipped, %d errors", s.Tests, s.Failures, s.Skipped, s.Errors)
+	}
+	if got := s.Cases[1]; got.Name != r.Rows[0].Name || got.Failure == nil || !strings.Contains(got.Failure.Message, "how long <one> takes") {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestDigits: figures are read by people, so there are no exponents.
+func TestDigits(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 101_000: "101000", 100: "100", 1733.54: "1733.5", 0.333333333: "0.33333", 0.0000123: "0.000012", 2.5: "2.5", -12.25: "-12.25"} {
+		if got := digits(v); got != want {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+}
+
+// TestExitCodes: scripts and CI depend on them.
+func TestExitCodes(t *testing.T) {
+	got := ""
+	for _, v := range []Verdict{Pass, Fail, Inconclusive, Unmeasurable} {
+		got += fmt.Sprintf("%s %d ", v, v.Exit())
+	}
+	if want := "PASS 0 FAIL 1 INCONCLUSIVE 2 UNMEASURABLE 3 "; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}

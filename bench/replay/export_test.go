@@ -1,0 +1,4 @@
+package replay
+
+// ChildEnv is for tests outside of the package.
+const ChildEnv = childEnv

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"dyno/bench/gate"
+	"dyno/bench/replay"
+
+	"github.com/spf13/cobra"
+)
+
+const gateLong = `Decide whether this dyno does more for a record than the baseline says. Lane x replays a fixed workload on clusters of three nodes
+and of one, in a process where nothing happens by itself, three times, and compares exact counters: fsyncs, writes, bytes of the log,
+Raft's messages and bytes, round trips, allocations. A count that rises fails unless %s allows it: a waiver has a metric, how much
+is allowed, a reason and a day on which it ends.
+It prints a table and the verdict, and writes verdict.json, summary.md (for a pull request), junit.xml and counters.json to --out.
+Exit codes: 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 UNMEASURABLE, 64 usage or could not run.`
+
+const gateExamples = `  dyno gate --lane x
+  dyno gate --lane x --all                      # every counter, also those that are as they were
+  dyno gate --lane x --write-baseline           # after an improvement, or a rise that is meant: commit the file
+  dyno gate --lane x --counters counters.json   # judge what another run counted`
+
+const (
+	baselineFile = "bench/replay/baseline.json"
+	waiversFile  = "bench/replay/waivers.yaml"
+)
+
+type gateFlags struct {
+	lane, baseline, waivers, counters, out string
+	repeats                                int
+	write, all                             bool
+}
+
+// newGateCommand is `dyno gate`.
+func newGateCommand() *cobra.Command {
+	var f gateFlags
+	cmd := &cobra.Command{
+		Use:     "gate",
+		Short:   "Judge this dyno: does it do more for a record than the baseline says?",
+		Long:    fmt.Sprintf(gateLong, waiversFile),
+		Example: gateExamples,
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case f.lane != "x":
+				return usageError("--lane %s: there is lane x", f.lane)
+			case f.repeats < 2:
+				return usageError("--repeats %d: want 2 or more, or nothing shows that they agree", f.repeats)
+			}
+			return gateError(f.run(cmd))
+		},
+	}
+	p := cmd.Flags()
+	p.SortFlags = false
+	p.StringVar(&f.lane, "lane", "x", "what is compared: x, the exact counters of a replay")
+	p.StringVar(&f.baseline, "baseline", baselineFile, "the counters to compare with")
+	p.BoolVar(&f.write, "write-baseline", false, "write what is counted as the baseline, and judge nothing")
+	p.StringVar(&f.counters, "counters", "", "judge the counters in this file instead of a replay")
+	p.StringVar(&f.waivers, "waivers", waiversFile, "what may be worse, and until when")
+	p.StringVar(&f.out, "out", filepath.FromSlash("results/local/gate-x"), "directory of verdict.json, summary.md, junit.xml and counters.json")
+	p.IntVar(&f.repeats, "repeats", 3, "replays, each in a process of its own")
+	p.BoolVar(&f.all, "all", false, "show every counter")
+	return cmd
+}
+
+// gateError gives what is no verdict its exit code.
+func gateError(err error) error {
+	var exit *exitError
+	if err == nil || errors.As(err, &exit) {
+		return err
+	}
+	return &exitError{exitUsage, err}
+}
+
+func (f *gateFlags) run(cmd *cobra.Command) error {
+	head, unequal, err := f.count(cmd)
+	if err != nil {
+		return err
+	}
+	if f.write {
+		if len(unequal) > 0 {
+			return fmt.Errorf("no baseline is written: repeats do not agree: %v", unequal)
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%d counters written to %s: commit it, and say why they changed\n", len(head.Counters), f.baseline)
+		return writeFile(f.baseline, head.Write)
+	}
+	in := gate.Counters{BaseName: f.baseline, HeadName: "this program", Head: head, Unequal: unequal}
+	if f.counters != "" {
+		in.HeadName = f.counters
+	}
+	if in.Base, err = readSet(f.baseline); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w; run it at the root of the repository, or make a baseline by --write-baseline", err)
+	} else if err != nil {
+		return err
+	}
+	if in.Waivers, err = f.readWaivers(in.Base, head); err != nil {
+		return err
+	}
+	return f.tell(cmd.OutOrStdout(), gate.JudgeCounters(in), head)
+}
+
+// count gives the counters to judge.
+func (f *gateFlags) count(cmd *cobra.Command) (*replay.Set, []replay.Unequal, error) {
+	if f.counters != "" {
+		s, err := readSet(f.counters)
+		return s, nil, err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the dyno binary: %w", err)
+	}
+	return replay.Repeat(cmd.Context(), []string{exe, "replay"}, f.repeats)
+}
+
+func (f *gateFlags) readWaivers(base, head *replay.Set) ([]gate.Waiver, error) {
+	file, err := os.Open(f.waivers)
+	if errors.Is(err, os.ErrNotExist) && f.waivers == waiversFile {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	known := func(name string) bool { return base.Find(name) != nil || head.Find(name) != nil }
+	w, err := gate.ReadWaivers(file, known, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.waivers, err)
+	}
+	return w, nil
+}
+
+// tell prints and writes the report, and makes its verdict the exit code.
+func (f *gateFlags) tell(out io.Writer, r *gate.Report, head *replay.Set) error {
+	if err := os.MkdirAll(f.out, 0o755); err != nil {
+		return err
+	}
+	for name, write := range map[string]func(io.Writer) error{
+		"verdict.json": r.WriteJSON, "summary.md": r.WriteMarkdown, "junit.xml": r.WriteJUnit, "counters.json": head.Write,
+	} {
+		if err := writeFile(filepath.Join(f.out, name), write); err != nil {
+			return err
+		}
+	}
+	if err := r.WriteTable(out, f.all); err != nil {
+		return err
+	}
+	if r.Verdict == gate.Pass {
+		return nil
+	}
+	return &exitError{r.Verdict.Exit(), fmt.Errorf("gate: %s; see %s", r.Verdict, f.out)}
+}
