@@ -83,7 +83,17 @@ func TestProposeAllIsOneProposal(t *testing.T) {
 		}
 		list = append(list, &replica.Proposal{Data: data, Wait: replica.WaitCommit, Waiter: w})
 	}
+	busy, free := make(chan struct{}), make(chan struct{})
+	g.w.box.call(func() { close(busy); <-free })
+	<-busy
 	g.ProposeAll(list)
+	g.w.box.mu.Lock()
+	calls, props := len(g.w.box.in.calls), len(g.w.box.in.props)
+	g.w.box.mu.Unlock()
+	close(free)
+	if calls != 1 || props != 0 {
+		t.Errorf("%d calls and %d proposals in the mailbox: a drain may take a part of the list", calls, props)
+	}
 	for i, w := range waiters {
 		if i == 50 {
 			want(t, w, ErrTooLarge)

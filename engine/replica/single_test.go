@@ -17,6 +17,12 @@ func TestSingleProposalsOfADrain(t *testing.T) {
 		s.lead()
 		before := s.rep.Stats()
 		waiters := s.propose("a", "b", "c", "d")
+		if err := s.turn(); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(s.out.Records); n < 4 { // one append, however many proposals
+			t.Errorf("single %v: %d records of the first turn", single, n)
+		}
 		s.run()
 		for _, w := range waiters {
 			wantErr(t, w, nil)
