@@ -3,10 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"dyno/bench/gate"
 	"dyno/bench/replay"
@@ -116,41 +114,4 @@ func (f *gateFlags) count(cmd *cobra.Command) (*replay.Set, []replay.Unequal, er
 		return nil, nil, fmt.Errorf("find the dyno binary: %w", err)
 	}
 	return replay.Repeat(cmd.Context(), []string{exe, "replay"}, f.repeats)
-}
-
-func (f *gateFlags) readWaivers(base, head *replay.Set) ([]gate.Waiver, error) {
-	file, err := os.Open(f.waivers)
-	if errors.Is(err, os.ErrNotExist) && f.waivers == waiversFile {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	known := func(name string) bool { return base.Find(name) != nil || head.Find(name) != nil }
-	w, err := gate.ReadWaivers(file, known, time.Now())
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.waivers, err)
-	}
-	return w, nil
-}
-
-// tell prints and writes the report, and makes its verdict the exit code.
-func (f *gateFlags) tell(out io.Writer, r *gate.Report, head *replay.Set) error {
-	if err := os.MkdirAll(f.out, 0o755); err != nil {
-		return err
-	}
-	for name, write := range map[string]func(io.Writer) error{
-		"verdict.json": r.WriteJSON, "summary.md": r.WriteMarkdown, "junit.xml": r.WriteJUnit, "counters.json": head.Write,
-	} {
-		if err := writeFile(filepath.Join(f.out, name), write); err != nil {
-			return err
-		}
-	}
-	if err := r.WriteTable(out, f.all); err != nil {
-		return err
-	}
-	if r.Verdict == gate.Pass {
-		return nil
-	}
-	return &exitError{r.Verdict.Exit(), fmt.Errorf("gate: %s; see %s", r.Verdict, f.out)}
 }

@@ -1,10 +1,6 @@
 package main
 
 import (
-	"fmt"
-	"io"
-	"os"
-
 	"dyno/bench/replay"
 
 	"github.com/spf13/cobra"
@@ -19,31 +15,4 @@ func newReplayCommand() *cobra.Command {
 		Args:   noArgs,
 		Run:    func(cmd *cobra.Command, _ []string) { replay.Main(cmd.OutOrStdout()) },
 	}
-}
-
-// readSet reads a file of counters.
-func readSet(path string) (*replay.Set, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	s, err := replay.Read(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return s, nil
-}
-
-// writeFile writes a file by what write writes.
-func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	if err := write(f); err != nil {
-		_ = f.Close() // the first error counts
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return f.Close()
 }

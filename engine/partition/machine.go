@@ -55,7 +55,7 @@ func (p *Partition) stampBatch(a *Append, data []byte) error {
 		}
 	}
 	if forced().has(mutAllocate) {
-		wasted = new(stamped)
+		waste()
 	}
 	stamp(data, p.next, p.term.Epoch())
 	a.Base, a.LogStart = p.next, p.start

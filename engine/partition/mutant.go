@@ -13,7 +13,4 @@ const (
 	mutCopyReads // what is read is copied
 )
 
-// wasted keeps what mutAllocate allocates from being found needless.
-var wasted *stamped
-
 func (m mutant) has(x mutant) bool { return m&x != 0 }

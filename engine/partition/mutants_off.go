@@ -4,3 +4,6 @@ package partition
 
 // forced is the mutant every partition of this process has: none in a real build.
 func forced() mutant { return 0 }
+
+// waste is what mutAllocate does.
+func waste() {}

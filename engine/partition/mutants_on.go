@@ -11,6 +11,12 @@ var forcedMutant atomic.Uint32
 
 var mutantNames = map[string]mutant{"keep-producers": mutKeepProducers, "empty-restore": mutEmptyRestore, "allocate": mutAllocate, "copy-reads": mutCopyReads}
 
+// wasted keeps what waste allocates from being found needless.
+var wasted *stamped
+
+// waste is what mutAllocate does.
+func waste() { wasted = new(stamped) }
+
 func forced() mutant { return mutant(forcedMutant.Load()) }
 
 // SetMutant breaks every partition of the process in the named way:
