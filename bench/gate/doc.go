@@ -1,11 +1,14 @@
-// Package gate decides whether a commit is slower than another one, from blocks of
-// runs that were measured in an order that a coin chose. It is a function: no
-// clock, no I/O, no goroutine; the same rule and evidence give the same decision.
+// Package gate decides whether a commit does worse than another one, or than what
+// was written down, and says so to people and machines. It is a function: no clock,
+// no I/O, no goroutine; the same rule and evidence give the same decision. It does
+// not run anything.
 //
-// It does not run anything, and does not see what counters see: allocations,
-// syncs and bytes are exact and are compared before anything is timed.
+// Lane x compares exact counters of a replay (bench/replay), see xlane.go. Lane t
+// compares time, from blocks of runs that were measured in an order that a coin
+// chose, see judge.go; it does not see what counters see. What is written is the
+// same for every lane, see report.go.
 //
-// What a caller does, in order:
+// What a caller of lane t does, in order:
 //
 //  1. Rule.Reachable refuses a rule that could never decide.
 //  2. Rule.Slot says, for the seed of this run and a number from 0, whether the
