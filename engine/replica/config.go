@@ -48,6 +48,10 @@ type Config struct {
 	// is asked anew: 100.
 	SnapshotTicks int
 
+	// CatchUp limits what peers are sent that lack more than what is in memory, and
+	// snapshots; nil: no limit.
+	CatchUp Pace
+
 	// ReadSeed makes the contexts of ReadIndex differ from those of earlier
 	// incarnations of this replica: the start time will do.
 	ReadSeed uint64

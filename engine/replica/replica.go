@@ -100,7 +100,7 @@ func New(cfg Config, log Log, sm StateMachine) (*Replica, error) {
 		members = &Members{Voters: cfg.Voters, Learners: cfg.Learners}
 	}
 	r.conf = members.conf()
-	r.store = &storage{log: log, conf: r.conf, confAt: members.At, take: cfg.Take}
+	r.store = &storage{log: log, conf: r.conf, confAt: members.At, take: cfg.Take, pace: cfg.CatchUp, leads: r.leads}
 	if err := r.store.load(r.applied); err != nil {
 		return nil, fmt.Errorf("group %d: %w", cfg.Group, err)
 	}

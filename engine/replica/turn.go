@@ -95,7 +95,9 @@ func (r *Replica) turn(nowMS int64, out *Output) error {
 // with another log. So MsgVote waits for the append that holds the candidate's own.
 func (r *Replica) ready(out *Output) error {
 	return r.guard(func() error {
+		r.store.applying = true
 		rd := r.node.Ready()
+		r.store.applying = false
 		for i := range rd.ReadStates {
 			r.reads.confirmed(rd.ReadStates[i].RequestCtx, ids.LogIndex(rd.ReadStates[i].Index))
 		}
