@@ -93,7 +93,7 @@ func TestDirMeta(t *testing.T) {
 		meta string
 		want error
 	}{
-		"newer":   {`{"format": 3, "cluster_id": "dirs", "node_id": 3, "more": true}`, ErrNewer},
+		"newer":   {`{"format": 4, "cluster_id": "dirs", "node_id": 3, "more": true}`, ErrNewer},
 		"garbage": {"\x00\x01", ErrForeign},
 		"empty":   {"", ErrForeign},
 		"nobody":  {`{"format": 1}`, ErrForeign},

@@ -81,6 +81,7 @@ func (c *collector) collectRaft(ch chan<- prometheus.Metric) {
 	count(ch, "dyno_raft_proposals_total", "Proposals handed to Raft; one carries a batch of entries.", s.Proposals)
 	count(ch, "dyno_raft_proposed_entries_total", "Entries in those proposals.", s.Proposed)
 	count(ch, "dyno_raft_reads_total", "ReadIndex attempts.", s.Reads)
+	count(ch, "dyno_raft_lease_reads_total", "Reads that a leader answered by its lease, without an attempt.", s.LeaseReads)
 	count(ch, "dyno_raft_refused_total", "Proposals refused because a queue was full.", s.Refused+s.Overload)
 	count(ch, "dyno_raft_dropped_total", "Proposals that Raft dropped.", s.Dropped)
 	count(ch, "dyno_raft_snapshots_sent_total", "Snapshots sent to replicas that lack what is deleted here.", s.SentSnaps)

@@ -188,6 +188,7 @@ func (n *Node) openRaft() error {
 		EntryBytesMax: int(min(entryBytesMax, n.log.RecordBytesMax())),
 		NowMS:         func() int64 { return n.cfg.Now().UnixMilli() },
 
+		Clock:                 bootTime,
 		CatchUpBytesPerSecond: max(0, n.cfg.Limits.CatchUpBytesPerSecond),
 	})
 	if err != nil {

@@ -189,7 +189,7 @@ func TestUpKnowsItsNodes(t *testing.T) {
 // start, with other ports too.
 func TestUpKeepsSettings(t *testing.T) {
 	dir := t.TempDir()
-	id, laid, err := layCluster(dir, 1, 20000, keep)
+	id, laid, err := layCluster(dir, 1, 20000, false, keep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestUpKeepsSettings(t *testing.T) {
 	if err := n.file.write(n.config); err != nil {
 		t.Fatal(err)
 	}
-	again, laid, err := layCluster(dir, 1, 21000, keep)
+	again, laid, err := layCluster(dir, 1, 21000, false, keep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +210,7 @@ func TestUpKeepsSettings(t *testing.T) {
 		t.Errorf("cluster %s became %s with %+v", id, again, f)
 	}
 	var exit *exitError
-	if _, _, err := layCluster(dir, 2, 21000, keep); !errors.As(err, &exit) || exit.code != exitUsage {
+	if _, _, err := layCluster(dir, 2, 21000, false, keep); !errors.As(err, &exit) || exit.code != exitUsage {
 		t.Errorf("another number of nodes: %v", err)
 	}
 }
@@ -230,7 +230,7 @@ func TestUpSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, laid, err := layCluster(dir, 2, 20000, set)
+		_, laid, err := layCluster(dir, 2, 20000, false, set)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -140,7 +140,10 @@ type Spec struct {
 	// Conf, where set, is the membership that was kept with the state machine's
 	// state; Members are then only where to find members.
 	Conf *replica.Members
-	Cold Cold // nil: the log holds everything there is
+	// Promise is replica.Config.Promise, by Config.Clock: the same on all nodes, in all
+	// their lives. 0: no leases.
+	Promise time.Duration
+	Cold    Cold // nil: the log holds everything there is
 	// Snapshots lets a peer go on that lacks entries which are gone; nil: it
 	// stays behind.
 	Snapshots Snapshots

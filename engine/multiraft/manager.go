@@ -127,7 +127,7 @@ func (g *Group) open(sm replica.StateMachine) error {
 	cfg := g.m.cfg.Replica
 	cfg.Group, cfg.ID, cfg.ReadSeed = g.spec.Group, g.spec.Replica, g.m.started
 	cfg.Voters, cfg.Learners, cfg.Take, cfg.Members = nil, nil, nil, g.spec.Conf
-	cfg.CatchUp = g.m.pace
+	cfg.CatchUp, cfg.Promise, cfg.Clock = g.m.pace, g.spec.Promise, g.m.cfg.Clock
 	if g.spec.Snapshots != nil {
 		cfg.Take = g.spec.Snapshots.Take
 	}

@@ -38,7 +38,9 @@ type Stats struct {
 	Overload  uint64 // proposals refused because the queue was full
 	Reads     uint64 // ReadIndex attempts
 	ReadsFull uint64 // ReadIndex calls refused: ReadsMax
-	Snapshots uint64 // installed here
+	// LeaseReads are ReadIndex calls that a leader answered by its lease.
+	LeaseReads uint64
+	Snapshots  uint64 // installed here
 }
 
 // Replica is one member of one group. See the package comment for the duties of
@@ -77,6 +79,7 @@ type Replica struct {
 	held        line           // committed and applied, waits for more copies
 	parted      parted         // lost their leader and wait for the next one's name
 	reads       reads
+	lease       lease
 
 	newest raftpb.HardState // what Raft said last
 	saved  raftpb.HardState // what Records carried last
@@ -115,6 +118,7 @@ func New(cfg Config, log Log, sm StateMachine) (*Replica, error) {
 	r.newest, r.saved = r.store.hard, r.store.hard
 	r.reads.seed, r.reads.replica = cfg.ReadSeed, uint64(cfg.ID)
 	r.observe()
+	r.promise()
 	return r, nil
 }
 
@@ -186,7 +190,9 @@ func (r *Replica) Tick() {
 	}
 	r.heard.now++
 	r.remindSnapshots()
-	r.fail(r.guard(func() error { r.node.Tick(); return nil }))
+	if r.mayTick() {
+		r.fail(r.guard(func() error { r.node.Tick(); return nil }))
+	}
 	r.tickDown()
 	r.tickQuiet()
 	r.reads.tick(2 * r.cfg.HeartbeatTicks)
@@ -216,12 +222,17 @@ func (r *Replica) Step(m *raftpb.Message) {
 		r.hearCommitted(m)
 		return
 	case m.Type == raftpb.MsgPreVote || m.Type == raftpb.MsgVote:
-		r.askedForVote(m)
+		if r.askedForVote(m); r.keepsVote(m) {
+			return
+		}
 	}
 	if m.Type == raftpb.MsgAppResp || m.Type == raftpb.MsgHeartbeatResp {
 		r.heard.note(m.From)
 	}
 	r.step(m)
+	if m.Type == raftpb.MsgHeartbeat {
+		r.hearRound(m)
+	}
 }
 
 // step hands m to Raft. Raft's refusals (an unknown peer, a proposal without a
@@ -240,9 +251,15 @@ func (r *Replica) Unreachable(peer ids.ReplicaID) {
 	}
 }
 
-// Campaign starts an election now, without waiting for the timeout.
+// Campaign starts an election now, without waiting for the timeout; one that has
+// promised its vote away (lease.go) does when it is free, unless there is a leader then.
 func (r *Replica) Campaign() {
-	if r.err == nil && !r.solo.on {
+	switch {
+	case r.err != nil || r.solo.on:
+	case r.bound() && !r.sole:
+		r.Wake()
+		r.down = down{in: 1, tries: 1}
+	default:
 		r.Wake()
 		r.fail(r.guard(func() error { _ = r.node.Campaign(); return nil }))
 	}
@@ -327,13 +344,16 @@ func (r *Replica) observe() {
 	}
 	st := r.node.BasicStatus()
 	r.commit = ids.LogIndex(st.Commit)
-	r.handing = st.LeadTransferee != 0
+	if r.handing = st.LeadTransferee != 0; r.handing {
+		r.offerLease()
+	}
 	role := Role{State: states[st.RaftState], Term: ids.Term(st.Term), Leader: ids.ReplicaID(st.Lead)}
 	if role == r.role {
 		return
 	}
 	was := r.role
 	r.role = role
+	r.dropLease()
 	if was.State == Leader && (role.State != Leader || role.Term != was.Term) {
 		r.stepDown()
 	}

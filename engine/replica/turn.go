@@ -99,7 +99,8 @@ func (r *Replica) ready(out *Output) error {
 		rd := r.node.Ready()
 		r.store.applying = false
 		for i := range rd.ReadStates {
-			r.reads.confirmed(rd.ReadStates[i].RequestCtx, ids.LogIndex(rd.ReadStates[i].Index))
+			a := r.reads.confirmed(rd.ReadStates[i].RequestCtx, ids.LogIndex(rd.ReadStates[i].Index))
+			r.extendLease(&a)
 		}
 		var asked []raftpb.Message // for votes
 		for i := range rd.Messages {
@@ -127,6 +128,7 @@ func (r *Replica) ready(out *Output) error {
 					r.Flush(out)
 				}
 			default:
+				r.noteOffer(m)
 				out.Messages = append(out.Messages, *m)
 			}
 		}
