@@ -36,12 +36,16 @@ import (
 //     candidate's own vote counts like any other: Tick and Campaign wait as well.
 //  4. A handover is an election inside the promise: the candidate was told to
 //     (MsgTimeoutNow) and says so, and voters break their promise for it. So a leader
-//     has no lease from the moment it offers a handover until its term ends, even if
-//     nothing comes of it: the word may arrive late. Of another term it is void.
+//     has no lease from that word on until its term ends, even if nothing comes of it,
+//     because it may arrive late; in another term it is void. Nor does a leader read
+//     alone while it waits until it may say so.
 //  5. A change of membership ends the lease, when it is proposed and when it is applied
-//     here, and voids the rounds under way; a joint membership has none. Then the
-//     majority that answered is one of the newest membership, and whoever is elected
-//     by that one, or by the one before it, has met it.
+//     here, and voids the rounds under way. So those who answered are a majority of the
+//     newest membership M that this leader has applied, on both sides of a joint one.
+//     Others may be one change behind or ahead of it, and memberships next to each other
+//     have no majorities without a common member. Two behind, nobody is elected: they lack
+//     the entry of M, which a majority of those one behind holds (flushBefore). Two ahead
+//     is nobody: this leader asks for a change when it has applied the one before.
 //
 // What a read is answered with was committed when the clock was read, and the clock is
 // read after the read has come in. So it does not matter how long the process is
@@ -55,7 +59,7 @@ import (
 type lease struct {
 	until   time.Duration // leader: holds before that; 0: there is none
 	epoch   uint64        // rounds that began in another one give none
-	offered ids.Term      // the leadership of this term was offered to another
+	offered ids.Term      // another was told to take over the leadership of this term
 
 	promised time.Duration // voter: gives no vote before that; 0: free
 	ticks    int           // that Raft has got since the promise
@@ -131,25 +135,18 @@ func (r *Replica) dropLease() {
 	r.lease.epoch++
 }
 
-// offerLease notes that this leadership is being offered to another replica.
-func (r *Replica) offerLease() {
-	if r.lease.offered != r.role.Term && !forced().has(mutLeaseKept) {
-		r.lease.offered = r.role.Term
-		r.dropLease()
-	}
-}
-
-// noteOffer looks for the word that a handover is decided by: Transfer is not the only
-// one who asks for it, and Raft may have given it up again by now.
+// noteOffer looks for the word that a handover is decided by, which may have been asked
+// for by anybody and given up by now.
 func (r *Replica) noteOffer(m *raftpb.Message) {
-	if m.Type == raftpb.MsgTimeoutNow {
-		r.offerLease()
+	if m.Type == raftpb.MsgTimeoutNow && !forced().has(mutLeaseKept) {
+		r.lease.offered = ids.Term(m.Term)
 	}
 }
 
 // mayLease says whether this replica may have a lease.
 func (r *Replica) mayLease() bool {
-	return r.leases() && r.leading() && !r.handing && r.lease.offered != r.role.Term && len(r.conf.VotersOutgoing) == 0
+	handing := r.handing && !forced().has(mutLeaseKept)
+	return r.leases() && r.leading() && !handing && r.lease.offered != r.role.Term
 }
 
 // extendLease takes the lease that a round gives which a majority has answered.

@@ -344,9 +344,7 @@ func (r *Replica) observe() {
 	}
 	st := r.node.BasicStatus()
 	r.commit = ids.LogIndex(st.Commit)
-	if r.handing = st.LeadTransferee != 0; r.handing {
-		r.offerLease()
-	}
+	r.handing = st.LeadTransferee != 0
 	role := Role{State: states[st.RaftState], Term: ids.Term(st.Term), Leader: ids.ReplicaID(st.Lead)}
 	if role == r.role {
 		return
