@@ -234,95 +234,104 @@ func TestLeaseOfEarlierTerm(t *testing.T) {
 	l.leased("after a round", true)
 }
 
+// voter is a follower that has answered a round, cut off from the others.
+type voter struct {
+	*simNode
+	leader, other uint64
+}
+
+func bound(t *testing.T) voter {
+	t.Helper()
+	s, l := leasing(t)
+	l.read()
+	s.round()
+	f := s.nodes[l.id%3]
+	s.net.Isolate(f.id)
+	return voter{f, uint64(l.id), uint64(s.nodes[f.id%3].id)}
+}
+
+const foreignTerm = 9 // in which another asks for votes
+
+// asked asks for a vote, lets three ticks pass, and counts the answers, and what f
+// asks others by a hundred each.
+func (f voter) asked(kind raftpb.MessageType) (n int) {
+	f.rep.Step(&raftpb.Message{Type: kind, From: f.other, To: uint64(f.id), Term: foreignTerm, Index: 100, LogTerm: foreignTerm})
+	for len(f.disk) > 0 {
+		f.sync()
+	}
+	for range 3 {
+		f.rep.Tick()
+	}
+	if err := f.rep.Turn(0, &f.out); err != nil {
+		f.s.t.Fatal(err)
+	}
+	for i := range f.out.Stored {
+		f.rep.Stored(&f.out.Stored[i], &f.out)
+	}
+	for i := range f.out.Messages {
+		switch f.out.Messages[i].Type {
+		case raftpb.MsgPreVote, raftpb.MsgVote:
+			n += 100
+		case raftpb.MsgPreVoteResp, raftpb.MsgVoteResp:
+			n++
+		}
+	}
+	f.out.Reset()
+	return n
+}
+
 // TestPromise: a voter that has answered a round gives nobody its vote, itself
 // included, until the promise has ended by the clock, whatever else it hears.
 func TestPromise(t *testing.T) {
-	asks := func(kind raftpb.MessageType, term uint64, context string) raftpb.Message {
-		return raftpb.Message{Type: kind, Term: term, Index: 100, LogTerm: term, Context: []byte(context)}
-	}
-	for name, happen := range map[string]func(s *sim, f *simNode, leader uint64){
-		"nothing":       func(*sim, *simNode, uint64) {},
-		"a false alarm": func(_ *sim, f *simNode, leader uint64) { f.rep.PeerDown(ids.ReplicaID(leader), 1) },
-		"a higher term": func(_ *sim, f *simNode, leader uint64) {
-			f.rep.Step(&raftpb.Message{Type: raftpb.MsgAppResp, From: leader, To: uint64(f.id), Term: 7})
+	for name, happen := range map[string]func(f voter){
+		"nothing":       func(voter) {},
+		"a false alarm": func(f voter) { f.rep.PeerDown(ids.ReplicaID(f.leader), 1) },
+		"a higher term": func(f voter) {
+			f.rep.Step(&raftpb.Message{Type: raftpb.MsgAppResp, From: f.leader, To: uint64(f.id), Term: 7})
 		},
-		"a start":             func(_ *sim, f *simNode, _ uint64) { f.crash(); f.start() },
-		"a wish to be leader": func(_ *sim, f *simNode, _ uint64) { f.rep.Campaign() },
-		"ticks": func(_ *sim, f *simNode, _ uint64) {
+		"a start":             func(f voter) { f.crash(); f.start() },
+		"a wish to be leader": func(f voter) { f.rep.Campaign() },
+		"ticks": func(f voter) {
 			for range 100 {
 				f.rep.Tick()
 			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, l := leasing(t)
-			l.read()
-			s.round()
-			f := s.nodes[l.id%3]
-			other := uint64(s.nodes[f.id%3].id)
-			s.net.Isolate(f.id)
-			votes := func(m raftpb.Message) (answered int) {
-				m.From, m.To = other, uint64(f.id)
-				f.rep.Step(&m)
-				for len(f.disk) > 0 {
-					f.sync()
-				}
-				if err := f.rep.Turn(0, &f.out); err != nil {
-					t.Fatal(err)
-				}
-				for range 3 {
-					f.rep.Tick()
-				}
-				if err := f.rep.Turn(0, &f.out); err != nil {
-					t.Fatal(err)
-				}
-				for i := range f.out.Messages {
-					switch f.out.Messages[i].Type {
-					case raftpb.MsgPreVote, raftpb.MsgVote:
-						answered += 100
-					case raftpb.MsgPreVoteResp:
-						answered++
-					}
-				}
-				for i := range f.out.Stored {
-					f.rep.Stored(&f.out.Stored[i], &f.out)
-				}
-				f.out.Reset()
-				return answered
+			f := bound(t)
+			happen(f)
+			if n := f.asked(raftpb.MsgPreVote); n != 0 {
+				t.Errorf("%d at once", n)
 			}
-			term := uint64(9)
-			happen(s, f, uint64(l.id))
-			if n := votes(asks(raftpb.MsgPreVote, term, "")); n != 0 {
-				t.Errorf("after %s: %d", name, n)
+			f.s.now += promise - 1
+			if n := f.asked(raftpb.MsgPreVote); n != 0 || f.rep.Role().State != replica.Follower {
+				t.Errorf("%d at its end, %v", n, f.rep.Role())
 			}
-			s.now += promise - 1
-			if n := votes(asks(raftpb.MsgPreVote, term, "")); n != 0 || f.rep.Role().State != replica.Follower {
-				t.Errorf("at its end: %d, %v", n, f.rep.Role())
+			if n := f.asked(raftpb.MsgVote); n != 0 || f.rep.Role().Term == foreignTerm {
+				t.Errorf("%d, and the question was heard: %v", n, f.rep.Role())
 			}
-			if votes(asks(raftpb.MsgVote, term, "")); f.rep.Role().Term == ids.Term(term) {
-				t.Error("a vote was heard")
-			}
-			s.now++
+			f.s.now++
 			free := 0
-			for range 30 { // Raft's own patience with its leader, and that of a candidate
-				free += votes(asks(raftpb.MsgPreVote, term, ""))
+			for range 30 { // Raft has some patience with its leader, and with a candidate
+				free += f.asked(raftpb.MsgPreVote)
 			}
 			if free == 0 {
 				t.Error("nothing when it is over")
 			}
 		})
 	}
-	t.Run("a handover", func(t *testing.T) {
-		s, l := leasing(t)
-		l.read()
-		s.round()
-		f := s.nodes[l.id%3]
-		m := asks(raftpb.MsgVote, 9, "CampaignTransfer")
-		m.From, m.To = uint64(s.nodes[f.id%3].id), uint64(f.id)
-		if f.rep.Step(&m); f.rep.Turn(0, &f.out) != nil || f.rep.Role().Term != 9 {
-			t.Errorf("a vote that the leader itself asked for was not heard: %+v", f.rep.Role())
-		}
+}
+
+// TestPromiseOfHandover: the leader's own wish to be replaced goes before what was
+// promised to it.
+func TestPromiseOfHandover(t *testing.T) {
+	f := bound(t)
+	f.rep.Step(&raftpb.Message{
+		Type: raftpb.MsgVote, From: f.other, To: uint64(f.id), Term: foreignTerm, Index: 100, LogTerm: foreignTerm, Context: []byte("CampaignTransfer"),
 	})
+	if f.turn(); f.rep.Role().Term != foreignTerm {
+		t.Errorf("it was not heard: %+v", f.rep.Role())
+	}
 }
 
 // TestLeaseHandover: leadership changes hands at once, leases or not.
