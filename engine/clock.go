@@ -12,6 +12,7 @@ import (
 //
 //	elections, heartbeats, leases of CheckQuorum,     ticks: the monotonic clock;
 //	fences, in-sync replicas                          wall clocks do not matter
+//	leader leases, what catching up may send          the boot-time clock (leases.go)
 //	retention by time, and producers that are         the partition's leader decides, by
 //	forgotten for want of records                     the time that a majority of the nodes'
 //	                                                  clocks says has passed; without one it waits

@@ -37,6 +37,12 @@ type clusterBed struct {
 // configuration first.
 func newClusterBed(t *testing.T, n int, set ...func(*Config)) *clusterBed {
 	t.Helper()
+	return formatClusterBed(t, n, nil, set...)
+}
+
+// formatClusterBed is newClusterBed on directories formatted with options.
+func formatClusterBed(t *testing.T, n int, options []FormatOption, set ...func(*Config)) *clusterBed {
+	t.Helper()
 	c := &clusterBed{t: t, nodes: make([]*Node, n)}
 	var peers []Peer
 	for i := range n {
@@ -53,7 +59,7 @@ func newClusterBed(t *testing.T, n int, set ...func(*Config)) *clusterBed {
 		for _, f := range set {
 			f(&cfg)
 		}
-		if err := Format(mem, bedDir, "bed", peers[i].Node); err != nil {
+		if err := Format(mem, bedDir, "bed", peers[i].Node, options...); err != nil {
 			t.Fatal(err)
 		}
 		c.mem, c.cfg = append(c.mem, mem), append(c.cfg, cfg)

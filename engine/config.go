@@ -115,7 +115,15 @@ type Limits struct {
 	ConnectionsMax  int // 10,000
 	// RetentionEvery is how often retention looks: 30 s.
 	RetentionEvery time.Duration
+	// CatchUpBytesPerSecond limits what this node sends to all replicas together that
+	// lack more than what its memory holds, and snapshots: 256 MiB, NoLimit for no
+	// limit. It must be well above what clients write: a replica that is behind gets
+	// what is new the same way. See multiraft/pace.go.
+	CatchUpBytesPerSecond int64
 }
+
+// NoLimit takes a limit away that has a default.
+const NoLimit = -1
 
 // Errors that Open and Format answer with; each text says what mends it.
 var (
@@ -148,6 +156,7 @@ func (c *Config) setDefaults() {
 	orDefault(&c.Limits.RequestBytesMax, 100<<20)
 	orDefault(&c.Limits.ConnectionsMax, 10_000)
 	orDefault(&c.Limits.RetentionEvery, 30*time.Second)
+	orDefault(&c.Limits.CatchUpBytesPerSecond, 256<<20)
 	if c.FS == nil {
 		c.FS = vfs.OS()
 	}
@@ -201,6 +210,7 @@ func (c *Config) validate() error {
 		{"gossip probe interval", int64(c.Gossip.ProbeInterval)}, {"gossip news interval", int64(c.Gossip.NewsInterval)},
 		{"WAL move interval", int64(c.WAL.MoveEvery)}, {"request bytes", int64(c.Limits.RequestBytesMax)},
 		{"connections", int64(c.Limits.ConnectionsMax)}, {"retention interval", int64(c.Limits.RetentionEvery)},
+		{"catch-up bytes per second", c.Limits.CatchUpBytesPerSecond - NoLimit},
 	} {
 		if l.value < 0 {
 			return fmt.Errorf("%w: %s %d: below zero", ErrConfig, l.name, l.value)

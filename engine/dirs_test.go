@@ -69,6 +69,7 @@ func TestDirRefused(t *testing.T) {
 	refused(t, "small budget", with(func(c *Config) { c.WAL.BudgetBytes = 1 << 20 }), ErrConfig)
 	refused(t, "negative segment", with(func(c *Config) { c.WAL.SegmentBytes = -1 }), ErrConfig)
 	refused(t, "negative interval", with(func(c *Config) { c.Limits.RetentionEvery = -1 }), ErrConfig)
+	refused(t, "negative rate", with(func(c *Config) { c.Limits.CatchUpBytesPerSecond = NoLimit - 1 }), ErrConfig)
 	refused(t, "negative limit", with(func(c *Config) { c.Limits.RequestBytesMax = -1 }), ErrConfig)
 	wantErr(t, "format again", Format(vfs.OS(), c.DataDir, "dirs", 3), ErrFormatted)
 	n, err := Open(c) // none of it harmed the directory
@@ -92,7 +93,7 @@ func TestDirMeta(t *testing.T) {
 		meta string
 		want error
 	}{
-		"newer":   {`{"format": 3, "cluster_id": "dirs", "node_id": 3, "more": true}`, ErrNewer},
+		"newer":   {`{"format": 4, "cluster_id": "dirs", "node_id": 3, "more": true}`, ErrNewer},
 		"garbage": {"\x00\x01", ErrForeign},
 		"empty":   {"", ErrForeign},
 		"nobody":  {`{"format": 1}`, ErrForeign},

@@ -16,12 +16,14 @@ import (
 	"dyno/wal/vfs"
 )
 
-// formatVersion is the version of everything below a data directory, and
-// rejoinedVersion that of one whose node came back without its log: a build that
-// does not know of it must not open what was lost.
+// formatVersion is the version of everything below a data directory,
+// rejoinedVersion that of one whose node came back without its log, and leasesVersion
+// that of one whose cluster has leases: a build that does not know of either must not
+// open what was lost, or vote where it has promised not to.
 const (
 	formatVersion   = 1
 	rejoinedVersion = 2
+	leasesVersion   = 3
 )
 
 const (
@@ -43,6 +45,9 @@ type Meta struct {
 	// Rejoin says that the node is known to its cluster and has lost its log: it
 	// asks to be taken back before it takes part. Cleared once it is.
 	Rejoin bool `json:"rejoin,omitempty"`
+	// Leases says that leaders of partitions may read by themselves while they hold a
+	// lease (leases.go). It is the same on all nodes of a cluster, for ever.
+	Leases bool `json:"leases,omitempty"`
 	// Life counts the logs that were lost in this directory; see home.
 	Life int `json:"life,omitempty"`
 	// Place in the metadata group of a node that was taken back; nil: the one the
@@ -70,19 +75,39 @@ func (m *Meta) home(dir string) string {
 	return path.Join(dir, fmt.Sprintf("life-%d", m.Life))
 }
 
+// FormatOption is what Format may be told besides.
+type FormatOption func(*Meta)
+
+// Rejoin is for a node that its cluster knows and that has lost the directory it had:
+// it asks the others to be taken back when it starts.
+func Rejoin(m *Meta) { m.Rejoin = true }
+
+// Leases has leaders of partitions read by themselves while they hold a lease. All
+// nodes of a cluster are formatted with it, or none: others are refused.
+func Leases(m *Meta) { m.Leases = true }
+
 // Format makes dir the data directory of one node of one cluster. It refuses a
 // directory that is formatted already (ErrFormatted) or holds anything else.
 // The log is made before meta.json names the directory formatted, so a crash
 // in between leaves a directory that can be formatted again.
-func Format(disk vfs.FS, dir, clusterID string, node ids.NodeID) error {
-	return format(disk, dir, Meta{Format: formatVersion, ClusterID: clusterID, NodeID: node})
+func Format(disk vfs.FS, dir, clusterID string, node ids.NodeID, options ...FormatOption) error {
+	m := Meta{ClusterID: clusterID, NodeID: node}
+	for _, o := range options {
+		o(&m)
+	}
+	m.Format = m.version()
+	return format(disk, dir, m)
 }
 
-// FormatRejoin makes dir the data directory of a node that its cluster knows and
-// that has lost the one it had: it asks the others to be taken back when it
-// starts. Errors as Format.
-func FormatRejoin(disk vfs.FS, dir, clusterID string, node ids.NodeID) error {
-	return format(disk, dir, Meta{Format: rejoinedVersion, ClusterID: clusterID, NodeID: node, Rejoin: true})
+// version is the oldest format that holds what m says.
+func (m *Meta) version() int {
+	switch {
+	case m.Leases:
+		return leasesVersion
+	case m.Rejoin || m.Life > 0 || m.Place != nil:
+		return rejoinedVersion
+	}
+	return formatVersion
 }
 
 func format(disk vfs.FS, dir string, m Meta) error {
@@ -179,8 +204,8 @@ func readMeta(disk vfs.FS, dir string) (Meta, error) {
 	if err := json.Unmarshal(b, &m); err != nil {
 		return m, fmt.Errorf("%w: %s in %s cannot be read: %v", ErrForeign, metaName, dir, err)
 	}
-	if m.Format > rejoinedVersion {
-		return m, fmt.Errorf("%w: %s has format %d, this dyno knows %d; start the newer dyno", ErrNewer, dir, m.Format, rejoinedVersion)
+	if m.Format > leasesVersion {
+		return m, fmt.Errorf("%w: %s has format %d, this dyno knows %d; start the newer dyno", ErrNewer, dir, m.Format, leasesVersion)
 	}
 	if m.Format < 1 || m.ClusterID == "" || m.NodeID <= 0 || m.Directory == "" || m.Life < 0 {
 		return m, fmt.Errorf("%w: %s in %s names no cluster and node", ErrForeign, metaName, dir)
@@ -211,7 +236,7 @@ func checkMeta(c *Config) (Meta, error) {
 		}
 	}
 	if segments == 0 {
-		return m, fmt.Errorf("%w: %s was formatted, but its log is gone; restore it; or, where the node has peers, delete the directory and run: dyno format --rejoin --data %s --cluster-id %s --node-id %d", ErrWiped, c.DataDir, c.DataDir, m.ClusterID, m.NodeID)
+		return m, fmt.Errorf("%w: %s was formatted, but its log is gone; restore it; or, where the node has peers, delete the directory and run: dyno format --rejoin%s --data %s --cluster-id %s --node-id %d", ErrWiped, c.DataDir, m.leasesFlag(), c.DataDir, m.ClusterID, m.NodeID)
 	}
 	return m, nil
 }

@@ -104,7 +104,7 @@ func (n *Node) greetAll(ctx context.Context) (ok bool, err error) {
 		asked++
 		go func() { // ends with ctx
 			w, err := n.peers.client.Hello(ctx, p.Node, admin.Hello{
-				Cluster: n.identity.ClusterID, Node: n.identity.NodeID, Directory: n.identity.Directory,
+				Cluster: n.identity.clusterName(), Node: n.identity.NodeID, Directory: n.identity.Directory,
 			})
 			answers <- answer{w, err}
 		}()
@@ -119,8 +119,8 @@ func (n *Node) greetAll(ctx context.Context) (ok bool, err error) {
 		case a.err != nil:
 		case a.w.State == admin.Met:
 			err = fmt.Errorf("%w: the cluster has met node %d before, with data directory %s; this one (%s) holds nothing of it: "+
-				"restore the old directory, or have the cluster take the node back without it: delete this one and run: dyno format --rejoin --data %s --cluster-id %s --node-id %d",
-				ErrWiped, n.identity.NodeID, a.w.Directory, n.identity.Directory, n.cfg.DataDir, n.identity.ClusterID, n.identity.NodeID)
+				"restore the old directory, or have the cluster take the node back without it: delete this one and run: dyno format --rejoin%s --data %s --cluster-id %s --node-id %d",
+				ErrWiped, n.identity.NodeID, a.w.Directory, n.identity.Directory, n.identity.leasesFlag(), n.cfg.DataDir, n.identity.ClusterID, n.identity.NodeID)
 		case a.w.State == admin.New:
 			known = true
 		case a.w.State == admin.Empty:
@@ -137,7 +137,7 @@ const welcomePatience = time.Second
 
 // Hello implements admin.Node.
 func (a adminNode) Hello(ctx context.Context, h admin.Hello) (admin.Welcome, error) {
-	if h.Cluster != a.identity.ClusterID {
+	if h.Cluster != a.identity.clusterName() {
 		return admin.Welcome{}, a.foreign(h.Cluster, h.Node)
 	}
 	w := admin.Welcome{Node: a.identity.NodeID, State: admin.Unsure}
@@ -168,7 +168,7 @@ func (a adminNode) Hello(ctx context.Context, h admin.Hello) (admin.Welcome, err
 // foreign is the answer to a node of another cluster.
 func (a adminNode) foreign(cluster string, node ids.NodeID) error {
 	return &admin.Error{Kind: admin.Foreign,
-		Text: fmt.Sprintf("node %d belongs to cluster %q, node %d to %q", a.identity.NodeID, a.identity.ClusterID, node, cluster)}
+		Text: fmt.Sprintf("node %d belongs to cluster %q, node %d to %q", a.identity.NodeID, a.identity.clusterName(), node, cluster)}
 }
 
 // openMetadata restores the metadata and opens its group.

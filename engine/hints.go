@@ -20,7 +20,7 @@ func (n *Node) startGossip(l net.Listener) (*gossip.Gossip, error) {
 	meter := loadMeter{node: n}
 	return gossip.Start(gossip.Config{
 		Self: gossip.Info{
-			Cluster: n.identity.ClusterID, Node: n.identity.NodeID, Directory: n.identity.Directory,
+			Cluster: n.identity.clusterName(), Node: n.identity.NodeID, Directory: n.identity.Directory,
 			Incarnation: uint64(n.cfg.Now().UnixNano()), Peer: n.raftAddr(),
 			Kafka: n.cfg.AdvertisedKafka, Admin: n.cfg.AdminAddr, Rack: n.cfg.Rack,
 		},

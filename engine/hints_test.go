@@ -155,7 +155,7 @@ func TestClusterMovedWiped(t *testing.T) {
 	c.move(3, func() {
 		fs := vfs.NewMem(99)
 		c.mem[2], c.cfg[2].FS = fs, fs
-		if err := FormatRejoin(fs, bedDir, "bed", 3); err != nil {
+		if err := Format(fs, bedDir, "bed", 3, Rejoin); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -323,7 +323,7 @@ func (h *hosts) host(t *metadata.Topic, p ids.Partition, id ids.ReplicaID, setti
 	}
 	out := &hosted{Partition: part, name: t.Name, topic: t.ID, part: p, files: files}
 	spec := multiraft.Spec{Group: t.Partitions[p].Group, Replica: id, Cold: coldLog{files, t.Partitions[p].Group}, Snapshots: partSnapshots{out}}
-	spec.Conf = conf
+	spec.Conf, spec.Promise = conf, n.identity.promise()
 	if spec.Members = members(t.Partitions[p].Replicas); conf == nil && t.Partitions[p].Initial != nil {
 		spec.Members = members(t.Partitions[p].Initial)
 	}

@@ -190,6 +190,9 @@ func (n *Node) openRaft() error {
 		// An entry that no segment can hold would end the log.
 		EntryBytesMax: int(min(entryBytesMax, n.log.RecordBytesMax())),
 		NowMS:         func() int64 { return n.cfg.Now().UnixMilli() },
+
+		Clock:                 bootTime,
+		CatchUpBytesPerSecond: max(0, n.cfg.Limits.CatchUpBytesPerSecond),
 	})
 	if err != nil {
 		return fmt.Errorf("start consensus: %w", err)

@@ -91,7 +91,7 @@ func (p *peers) overFrames(l net.Listener) error {
 	p.rpc = grpc.NewServer()
 	grpctransport.Refuse(p.rpc)
 	t, err := tcp.New(tcp.Config{
-		Node: n.identity.NodeID, ClusterID: n.identity.ClusterID, Listener: p.mux.frames,
+		Node: n.identity.NodeID, ClusterID: n.identity.clusterName(), Listener: p.mux.frames,
 		Addr: n.peerAddr, Dial: n.dialPeer, Log: n.cfg.Log.With("node", n.identity.NodeID),
 	})
 	if err == nil {
@@ -105,7 +105,7 @@ func (p *peers) overGRPC(l net.Listener) error {
 	n := p.node
 	p.mux = newPortMux(l, n.cfg.Log, func(c net.Conn) { tcp.Refuse(c, n.identity.NodeID) })
 	cfg := grpctransport.Config{
-		Node: n.identity.NodeID, ClusterID: n.identity.ClusterID, Addr: n.peerAddr, Dial: n.dialPeer,
+		Node: n.identity.NodeID, ClusterID: n.identity.clusterName(), Addr: n.peerAddr, Dial: n.dialPeer,
 		Stock: n.cfg.PeerTransport == TransportGRPCStock, Log: n.cfg.Log,
 	}
 	p.rpc = grpc.NewServer(grpctransport.ServerOptions(cfg)...)

@@ -15,7 +15,7 @@ import (
 // none of its replicas may take part again, or a majority could forget both. The
 // cluster takes the node back with other replicas in their place:
 //
-//	the node       finds its log damaged, or was formatted with FormatRejoin
+//	the node       finds its log damaged, or was formatted with Rejoin
 //	               -> admin Rejoin, with the id of a directory it has just drawn
 //	any node       metadata.Readmit, committed by a majority of the others: from
 //	               here on the old directory is refused, and every group that had
@@ -44,7 +44,8 @@ func (n *Node) rejoin() error {
 	n.cfg.Log.Warn("the node has lost its log; asking the cluster to take it back with an empty one",
 		"node", n.identity.NodeID, "cluster", n.identity.ClusterID, "directory", n.home, "err", n.lost)
 	next := n.identity
-	next.Format, next.Rejoin, next.Directory = rejoinedVersion, true, newDirectoryID()
+	next.Rejoin, next.Directory = true, newDirectoryID()
+	next.Format = next.version()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	var err error
@@ -120,7 +121,7 @@ func (n *Node) askOne(ctx context.Context, to ids.NodeID, directory string) (*me
 	ctx, cancel := context.WithTimeout(ctx, rejoinPatience)
 	defer cancel()
 	r, err := n.peers.client.Rejoin(ctx, to, admin.Rejoin{
-		Cluster: n.identity.ClusterID, Node: n.identity.NodeID, Directory: directory, Old: n.identity.Directory,
+		Cluster: n.identity.clusterName(), Node: n.identity.NodeID, Directory: directory, Old: n.identity.Directory,
 	})
 	if err != nil {
 		return nil, err
@@ -178,7 +179,7 @@ func (n *Node) rejoined() error {
 
 // Rejoin implements admin.Node.
 func (a adminNode) Rejoin(ctx context.Context, r admin.Rejoin) (admin.Rejoined, error) {
-	if r.Cluster != a.identity.ClusterID {
+	if r.Cluster != a.identity.clusterName() {
 		return admin.Rejoined{}, a.foreign(r.Cluster, r.Node)
 	}
 	if !a.metaOpen.Load() {

@@ -115,7 +115,7 @@ func TestClusterRejoin(t *testing.T) {
 		"wiped": func(c *clusterBed, id ids.NodeID) {
 			fs := vfs.NewMem(99)
 			c.mem[id-1], c.cfg[id-1].FS = fs, fs
-			if err := FormatRejoin(fs, bedDir, "bed", id); err != nil {
+			if err := Format(fs, bedDir, "bed", id, Rejoin); err != nil {
 				c.t.Fatal(err)
 			}
 			// Without its old directory it waits until it is fenced: so let it be.

@@ -18,6 +18,7 @@ type formatFlags struct {
 	data, cluster string
 	node          int32
 	rejoin        bool
+	leases        bool
 }
 
 // newFormatCommand is `dyno format`.
@@ -35,11 +36,14 @@ back with an empty log, give it other replicas, and send it what they hold. They
 			if err := fl.check(); err != nil {
 				return err
 			}
-			format := engine.Format
+			var options []engine.FormatOption
 			if fl.rejoin {
-				format = engine.FormatRejoin
+				options = append(options, engine.Rejoin)
 			}
-			if err := format(vfs.OS(), fl.data, fl.cluster, ids.NodeID(fl.node)); err != nil {
+			if fl.leases {
+				options = append(options, engine.Leases)
+			}
+			if err := engine.Format(vfs.OS(), fl.data, fl.cluster, ids.NodeID(fl.node), options...); err != nil {
 				return nodeError(err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "formatted %s for node %d of cluster %s\n", fl.data, fl.node, fl.cluster)
@@ -51,8 +55,11 @@ back with an empty log, give it other replicas, and send it what they hold. They
 	f.StringVar(&fl.cluster, "cluster-id", "", "the cluster's id, the same for all its nodes")
 	f.Int32Var(&fl.node, "node-id", 0, "the node's id, from 1, one of its own in the cluster")
 	f.BoolVar(&fl.rejoin, "rejoin", false, "the cluster knows the node, which has lost its directory")
+	f.BoolVar(&fl.leases, "leases", false, leasesHelp)
 	return cmd
 }
+
+const leasesHelp = "leaders of partitions read by a lease instead of asking a majority; of the cluster, for ever: with all its nodes or none"
 
 func (fl *formatFlags) check() error {
 	switch {

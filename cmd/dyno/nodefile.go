@@ -109,6 +109,22 @@ type limitsFile struct {
 	RequestBytesMax int           `yaml:"request_bytes_max,omitempty"`
 	ConnectionsMax  int           `yaml:"connections_max,omitempty"`
 	RetentionEvery  time.Duration `yaml:"retention_every,omitempty"`
+	// CatchUpBytesPerSecond: 0 is no limit, left out is the default.
+	CatchUpBytesPerSecond *int64 `yaml:"catch_up_bytes_per_second,omitempty"`
+}
+
+// catchUp is engine.Limits.CatchUpBytesPerSecond.
+func (l *limitsFile) catchUp() int64 {
+	switch n := l.CatchUpBytesPerSecond; {
+	case n == nil:
+		return 0
+	case *n == 0:
+		return engine.NoLimit
+	case *n < 0: // to be refused, not to be taken for no limit
+		return *n + engine.NoLimit
+	default:
+		return *n
+	}
 }
 
 // readNodeFile reads a configuration file; a mistake in it is told with line
@@ -172,7 +188,7 @@ func (f *nodeFile) config() (engine.Config, error) {
 		},
 		Limits: engine.Limits{
 			RequestBytesMax: f.Limits.RequestBytesMax, ConnectionsMax: f.Limits.ConnectionsMax,
-			RetentionEvery: f.Limits.RetentionEvery,
+			RetentionEvery: f.Limits.RetentionEvery, CatchUpBytesPerSecond: f.Limits.catchUp(),
 		},
 		Broker: f.Broker,
 	}, nil

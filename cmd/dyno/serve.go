@@ -32,7 +32,7 @@ peers: [{node, raft}], all nodes of the cluster as it is made; transport; peer_t
 gossip: {probe_interval, news_interval}, how often nodes look for each other;
 experiment: {only_to_measure, lock, batch, poll, sync, nested}, the slow arms of the experiments rwlock and batching;
 wal: {segment_bytes, budget_bytes, spare_segments, tail_bytes},
-limits: {request_bytes_max, connections_max, retention_every}, broker: {Kafka broker configs by name}.
+limits: {request_bytes_max, connections_max, retention_every, catch_up_bytes_per_second (to replicas that are far behind; 0 is no limit)}, broker: {Kafka broker configs by name}.
 Exit codes: 0 stopped by a signal, 64 usage or configuration, 69 could not run.`,
 		Example: "  dyno serve --config node.yaml\n  dyno serve --data ./data --kafka 127.0.0.1:9092 --admin 127.0.0.1:9292\n" +
 			"  dyno serve --data ./data --raft 10.0.0.1:9192 --kafka 10.0.0.1:9092 --peers 1@10.0.0.1:9192,2@10.0.0.2:9192,3@10.0.0.3:9192",

@@ -32,6 +32,7 @@ type upFlags struct {
 	transport   string
 	config      string
 	json        bool
+	leases      bool
 }
 
 // newUpCommand is `dyno up`.
@@ -60,6 +61,7 @@ alone, its data and its log. Once every node serves, the addresses are printed. 
 	f.IntVar(&fl.port, "kafka-port", 9092, "Kafka port of node 1")
 	f.StringVar(&fl.transport, "transport", "", transportHelp)
 	f.StringVar(&fl.config, "config", "", "settings of all nodes, a file like node.yaml; what up decides itself is overwritten (default what DIR has)")
+	f.BoolVar(&fl.leases, "leases", false, leasesHelp)
 	f.BoolVar(&fl.json, "json", false, "print one JSON object instead of the bootstrap line")
 	return cmd
 }
@@ -89,7 +91,7 @@ func (fl *upFlags) run(ctx context.Context, out, errs io.Writer) error {
 	if err != nil {
 		return err
 	}
-	cluster, nodes, err := layCluster(fl.data, fl.nodes, fl.port, set)
+	cluster, nodes, err := layCluster(fl.data, fl.nodes, fl.port, fl.leases, set)
 	if err != nil {
 		return err
 	}

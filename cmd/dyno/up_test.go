@@ -17,6 +17,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"dyno/engine"
+	"dyno/wal/vfs"
 )
 
 // upProcess is a running `dyno up --json`.
@@ -189,7 +192,7 @@ func TestUpKnowsItsNodes(t *testing.T) {
 // start, with other ports too.
 func TestUpKeepsSettings(t *testing.T) {
 	dir := t.TempDir()
-	id, laid, err := layCluster(dir, 1, 20000, keep)
+	id, laid, err := layCluster(dir, 1, 20000, false, keep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +201,7 @@ func TestUpKeepsSettings(t *testing.T) {
 	if err := n.file.write(n.config); err != nil {
 		t.Fatal(err)
 	}
-	again, laid, err := layCluster(dir, 1, 21000, keep)
+	again, laid, err := layCluster(dir, 1, 21000, false, keep)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,12 +213,36 @@ func TestUpKeepsSettings(t *testing.T) {
 		t.Errorf("cluster %s became %s with %+v", id, again, f)
 	}
 	var exit *exitError
-	if _, _, err := layCluster(dir, 2, 21000, keep); !errors.As(err, &exit) || exit.code != exitUsage {
+	if _, _, err := layCluster(dir, 2, 21000, false, keep); !errors.As(err, &exit) || exit.code != exitUsage {
 		t.Errorf("another number of nodes: %v", err)
 	}
 }
 
 func keep(*nodeFile) {}
+
+// TestUpLeases: leases are the cluster's from the start or never.
+func TestUpLeases(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	for range 2 { // the second time without saying so
+		for _, leases := range []bool{true, false} {
+			if _, _, err := layCluster(dir, 2, 20000, leases, keep); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, n := range []string{"node-1", "node-2"} {
+			if m, err := engine.ReadMeta(vfs.OS(), filepath.Join(dir, n, "data")); err != nil || !m.Leases {
+				t.Errorf("%s: %+v, %v", n, m, err)
+			}
+		}
+	}
+	if _, _, err := layCluster(other, 1, 20000, false, keep); err != nil {
+		t.Fatal(err)
+	}
+	var exit *exitError
+	if _, _, err := layCluster(other, 1, 20000, true, keep); !errors.As(err, &exit) || exit.code != exitUsage {
+		t.Errorf("leases for a cluster without: %v", err)
+	}
+}
 
 // TestUpSettings: a file of settings is every node's, a flag goes over it, and what
 // up decides itself stays. A start without them leaves what is there.
@@ -230,7 +257,7 @@ func TestUpSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, laid, err := layCluster(dir, 2, 20000, set)
+		_, laid, err := layCluster(dir, 2, 20000, false, set)
 		if err != nil {
 			t.Fatal(err)
 		}

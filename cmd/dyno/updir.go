@@ -25,6 +25,7 @@ const clusterName = "cluster.yaml"
 type clusterFile struct {
 	ClusterID string `yaml:"cluster_id"`
 	Nodes     int    `yaml:"nodes"`
+	Leases    bool   `yaml:"leases,omitempty"` // engine.Leases
 }
 
 // upDir is the directory of one node below that of the cluster.
@@ -66,16 +67,16 @@ func (fl *upFlags) settings() (func(*nodeFile), error) {
 // layCluster makes dir a cluster directory, or checks that it is one of that
 // many nodes, and brings every node's configuration to the ports asked for and to
 // what set makes of it.
-func layCluster(dir string, nodes, port int, set func(*nodeFile)) (clusterID string, laid []upDir, err error) {
+func layCluster(dir string, nodes, port int, leases bool, set func(*nodeFile)) (clusterID string, laid []upDir, err error) {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return "", nil, nodeError(err)
 	}
-	c, err := ownCluster(dir, nodes)
+	c, err := ownCluster(dir, nodes, leases)
 	if err != nil {
 		return "", nil, err
 	}
 	for i := range nodes {
-		n, err := layNode(dir, c.ClusterID, i+1, port+i, localPeers(nodes, port), set)
+		n, err := layNode(dir, c, i+1, port+i, localPeers(nodes, port), set)
 		if err != nil {
 			return "", nil, err
 		}
@@ -85,13 +86,13 @@ func layCluster(dir string, nodes, port int, set func(*nodeFile)) (clusterID str
 }
 
 // ownCluster reads the mark of dir, or makes it in an empty one.
-func ownCluster(dir string, nodes int) (clusterFile, error) {
+func ownCluster(dir string, nodes int, leases bool) (clusterFile, error) {
 	var c clusterFile
 	name := filepath.Join(dir, clusterName)
 	b, err := os.ReadFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return newCluster(dir, name, nodes)
+		return newCluster(dir, name, nodes, leases)
 	case err != nil:
 		return c, nodeError(fmt.Errorf("read %s: %w", name, err))
 	}
@@ -101,11 +102,14 @@ func ownCluster(dir string, nodes int) (clusterFile, error) {
 	if c.ClusterID == "" || c.Nodes != nodes {
 		return c, usageError("%s holds a cluster of %d nodes, not %d; use --nodes %d, or another --data", dir, c.Nodes, nodes, c.Nodes)
 	}
+	if leases && !c.Leases {
+		return c, usageError("%s holds a cluster without leases, which cannot get them; use another --data", dir)
+	}
 	return c, nil
 }
 
-func newCluster(dir, name string, nodes int) (clusterFile, error) {
-	c := clusterFile{ClusterID: newClusterID(), Nodes: nodes}
+func newCluster(dir, name string, nodes int, leases bool) (clusterFile, error) {
+	c := clusterFile{ClusterID: newClusterID(), Nodes: nodes, Leases: leases}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return c, nodeError(fmt.Errorf("make the cluster's directory: %w", err))
 	}
@@ -142,7 +146,7 @@ func localPeers(nodes, port int) []peerFile {
 
 // layNode formats a node's data where that was not done yet, and writes its
 // configuration. Settings somebody added to the file stay.
-func layNode(cluster, clusterID string, id, port int, peers []peerFile, set func(*nodeFile)) (upDir, error) {
+func layNode(cluster string, c clusterFile, id, port int, peers []peerFile, set func(*nodeFile)) (upDir, error) {
 	n := upDir{dir: filepath.Join(cluster, "node-"+strconv.Itoa(id))}
 	n.config = filepath.Join(n.dir, "node.yaml")
 	data := filepath.Join(n.dir, "data")
@@ -151,7 +155,11 @@ func layNode(cluster, clusterID string, id, port int, peers []peerFile, set func
 	}
 	_, err := engine.ReadMeta(vfs.OS(), data)
 	if errors.Is(err, engine.ErrUnformatted) {
-		err = engine.Format(vfs.OS(), data, clusterID, ids.NodeID(id))
+		var options []engine.FormatOption
+		if c.Leases {
+			options = append(options, engine.Leases)
+		}
+		err = engine.Format(vfs.OS(), data, c.ClusterID, ids.NodeID(id), options...)
 	}
 	if err != nil {
 		return n, nodeError(err)
@@ -165,7 +173,7 @@ func layNode(cluster, clusterID string, id, port int, peers []peerFile, set func
 	set(&n.file)
 	at := func(offset int) string { return local(port + offset) }
 	n.file.Peers = peers
-	n.file.NodeID, n.file.ClusterID, n.file.Data = int32(id), clusterID, data
+	n.file.NodeID, n.file.ClusterID, n.file.Data = int32(id), c.ClusterID, data
 	n.file.Kafka, n.file.Raft, n.file.Admin = at(0), at(raftPortOffset), at(adminPortOffset)
 	if reflect.DeepEqual(before, n.file) {
 		return n, nil

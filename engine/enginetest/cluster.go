@@ -37,6 +37,9 @@ type Config struct {
 	// MinInsync is how many voters must hold what is acknowledged with acks=all,
 	// where that is more than a majority; 0: the majority.
 	MinInsync int
+	// Promise is that of every voter, see replica.Config; 0: no leases. Each node's
+	// clock then has a rate of its own.
+	Promise time.Duration
 	// Replica is the template of every replica: elections after 10 ticks,
 	// heartbeats every 2, a lost snapshot sent anew after 50, 8 KiB of entries
 	// in a message and 16 KiB under way to a peer: segments are small, and what is
@@ -75,10 +78,13 @@ type Cluster struct {
 	net   *transport.Network
 	nodes []*Node
 	nowMS atomic.Int64 // the wall clock of all nodes
+	born  time.Time    // of the bubble's clock, from which those that leases go by begin
 
 	meta  *metadata.State              // who is to replicate what
 	where map[ids.ReplicaID]ids.NodeID // every replica there ever was
 	moved int                          // moves that came to an end
+
+	leaseReads uint64 // in the lives that are over
 
 	usual transport.Link         // of every way
 	cuts  map[[2]ids.NodeID]bool // ways that are cut, from and to
@@ -92,7 +98,7 @@ type Cluster struct {
 // New starts all nodes. Nobody leads yet: see Node.Campaign and Node.Tick.
 func New(cfg Config) *Cluster {
 	cfg.setDefaults()
-	c := &Cluster{cfg: cfg, net: transport.NewNetwork(cfg.Seed), cuts: map[[2]ids.NodeID]bool{}, where: map[ids.ReplicaID]ids.NodeID{}}
+	c := &Cluster{cfg: cfg, born: time.Now(), net: transport.NewNetwork(cfg.Seed), cuts: map[[2]ids.NodeID]bool{}, where: map[ids.ReplicaID]ids.NodeID{}}
 	c.trace.init()
 	c.begin()
 	c.ledger.init(c)

@@ -61,8 +61,8 @@
 // The second plays so many seeds, the third one of them and shows the end of what
 // happened if it fails; DYNO_SIM_ONLY='p3 .*voters|plan|wipe' shows no more than that. TestSimVariants takes the same variables: other numbers of
 // nodes, narrow queues, nodes that move entries to files, delete them there and send
-// snapshots, replicas that move from node to node, and min.insync.replicas above the
-// majority.
+// snapshots, replicas that move from node to node, min.insync.replicas above the
+// majority, and leases, by clocks that run as fast or as slow as they may.
 //
 // What clients saw in a run is checked to be linearizable as well
 // (linearizable_test.go).

@@ -249,7 +249,32 @@ func (s *Sim) transfer() bool {
 	if from == nil || from == to {
 		return false
 	}
-	return from.Transfer(p, to.id) == nil
+	if from.Transfer(p, to.id) != nil {
+		return false
+	}
+	s.deafen(from, false)
+	return true
+}
+
+// deafen keeps a node that may read by its lease from hearing who leads now, and if it
+// is to be mute from saying that it does: it goes on for a while, and what it answers
+// alone must be right.
+func (s *Sim) deafen(n *Node, mute bool) {
+	if !s.cfg.Leases || s.rng.IntN(4) == 0 {
+		return
+	}
+	each := func(f func(from, to ids.NodeID)) {
+		for _, o := range s.c.nodes {
+			if o == n {
+				continue
+			}
+			if f(o.id, n.id); mute {
+				f(n.id, o.id)
+			}
+		}
+	}
+	each(s.c.Cut)
+	s.after(100+s.while(), func() { each(s.c.Join) })
 }
 
 // election lets one node campaign, or two at once.
@@ -283,6 +308,9 @@ func (s *Sim) falseAlarm() bool {
 			n.Suspect(about.id)
 			told = true
 		}
+	}
+	if told {
+		s.deafen(about, true)
 	}
 	return told
 }

@@ -32,6 +32,8 @@ type Node struct {
 	up   bool
 	slow bool // appends wait for Pass although the cluster is not ByHand; until the next Start
 
+	rate float64 // of its clock, in true seconds; see drift
+
 	wiped int                   // how often its disks were taken away
 	has   map[int]ids.ReplicaID // whose log is on the disk, by partition
 
@@ -58,9 +60,20 @@ type Node struct {
 const forEver = 10 * 365 * 24 * time.Hour
 
 func newNode(c *Cluster, id ids.NodeID) *Node {
-	n := &Node{c: c, id: id, has: map[int]ids.ReplicaID{}}
+	n := &Node{c: c, id: id, rate: drift(c.cfg.Seed, id), has: map[int]ids.ReplicaID{}}
 	n.newDisks(c.cfg.Seed<<8 | uint64(id))
 	return n
+}
+
+// drift is the rate of a node's clock: as fast or as slow as it may be, or right, and
+// different for the nodes of a cluster.
+func drift(seed uint64, id ids.NodeID) float64 {
+	return 1 + replica.LeaseDriftMax*float64(int((seed>>2+uint64(id))%3)-1)
+}
+
+// clock is the node's monotonic clock. It goes on while the node is down.
+func (n *Node) clock() time.Duration {
+	return time.Duration(n.rate * float64(time.Since(n.c.born)))
 }
 
 func (n *Node) newDisks(seed uint64) { n.mem, n.disk = vfs.NewMem(seed), vfs.NewMem(^seed) }
@@ -100,7 +113,7 @@ func (n *Node) start() error {
 	n.wire = &wire{Transport: n.c.net.Node(n.id), n: n}
 	n.mgr, err = multiraft.New(multiraft.Config{
 		Node: n.id, Log: n.store, Transport: n.wire, Listener: listener{n}, Workers: 1, Tick: forEver,
-		Replica: n.c.cfg.Replica, TailBytes: n.c.cfg.TailBytes, NowMS: n.c.nowMS.Load,
+		Replica: n.c.cfg.Replica, TailBytes: n.c.cfg.TailBytes, NowMS: n.c.nowMS.Load, Clock: n.clock,
 	})
 	if err != nil {
 		return errors.Join(err, log.Close())
@@ -131,7 +144,7 @@ func (n *Node) open(p int) error {
 	part := placedIn(n.image, p)
 	mach := &machine{n: n, p: p, id: part.On(n.id)}
 	cfg := partition.Config{Settings: partition.Settings{RetentionMS: -1, RetentionBytes: -1}}
-	spec := multiraft.Spec{Group: group(p), Replica: mach.id, Members: members(part.Replicas)}
+	spec := multiraft.Spec{Group: group(p), Replica: mach.id, Members: members(part.Replicas), Promise: n.c.cfg.Promise}
 	if n.c.cfg.Files {
 		files, err := n.openFiles(p)
 		if err != nil {
@@ -208,6 +221,7 @@ func (n *Node) end() {
 	n.gate.close(errDown)
 	n.c.settle()
 	_ = n.mgr.Close() // its log is dead, and says so
+	n.c.leaseReads += n.mgr.Stats().LeaseReads
 	n.movers.Wait()
 	_ = n.store.Log.Close() // likewise
 	_ = n.closeFiles()
@@ -241,6 +255,7 @@ func (n *Node) Stop() error {
 	n.up = false
 	n.gate.close(errDown)
 	err := <-ended
+	n.c.leaseReads += n.mgr.Stats().LeaseReads
 	n.movers.Wait()
 	err = errors.Join(err, n.store.Log.Close(), n.closeFiles())
 	n.c.settle()

@@ -3,6 +3,7 @@ package enginetest
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"regexp"
 	"time"
@@ -31,6 +32,9 @@ type SimConfig struct {
 	Moves bool
 	// MinInsync: see Config.
 	MinInsync int
+	// Leases lets leaders read by leases, which rest on promises of leasePromise. More
+	// is read then, and half of it from nodes that think they lead.
+	Leases bool
 	// Messages keeps every message in the trace, Only no more than what matches.
 	Messages bool
 	Only     *regexp.Regexp
@@ -45,6 +49,7 @@ type SimResult struct {
 	NoRoom     int // attempts that a full disk refused
 	Entries    int // committed, in all partitions
 	Quiets     int // heartbeats by which a group went quiet
+	LeaseReads int // linearizable reads that a leader answered alone
 	Filed      int // brought to files: times begun
 	Snapshots  int // installed
 	MovesBegun int // of replicas
@@ -131,9 +136,12 @@ func Simulate(cfg SimConfig) *SimResult {
 	s.c = New(Config{
 		Nodes: cfg.Nodes, Partitions: cfg.Partitions, Replicas: cfg.Replicas, Seed: s.rng.Uint64() >> 8,
 		ByHand: true, SegmentBytes: cfg.SegmentBytes, TailBytes: cfg.TailBytes, Replica: s.cfg.Replica, Files: cfg.Files,
-		MinInsync: cfg.MinInsync,
+		MinInsync: cfg.MinInsync, Promise: cfg.promise(),
 	})
-	defer s.c.Close()
+	defer func() {
+		s.c.Close()
+		s.res.LeaseReads = int(s.c.leaseReads)
+	}()
 	s.c.ShowMessages(cfg.Messages)
 	s.c.ShowOnly(cfg.Only)
 	s.numbers = make([]int64, cfg.Partitions)
@@ -145,6 +153,16 @@ func Simulate(cfg SimConfig) *SimResult {
 	s.res.Quiets, s.res.MovesDone = s.c.trace.quiets, s.c.moved
 	s.res.Violations, s.res.Trace = s.c.Violations(), s.c.Lines()
 	return &s.res
+}
+
+// leasePromise is some elections long: what breaks a promise elects in time.
+const leasePromise = 80 * time.Millisecond
+
+func (c *SimConfig) promise() time.Duration {
+	if c.Leases {
+		return leasePromise
+	}
+	return 0
 }
 
 // clients are two producers a partition, of acks=1 for every fourth partition and
@@ -254,6 +272,8 @@ func (s *Sim) operate() {
 		return
 	}
 	switch r := s.rng.IntN(100); {
+	case s.cfg.Leases && r%4 == 0:
+		s.ask()
 	case r < 70:
 		s.producers[s.rng.IntN(len(s.producers))].act()
 	case r < 88:
@@ -374,6 +394,9 @@ func (s *Sim) ask() {
 	}
 	p := s.rng.IntN(s.cfg.Partitions)
 	n := s.anyReplica(p)
+	if s.cfg.Leases && s.rng.IntN(2) == 0 {
+		n = s.thinksItLeads(p, n)
+	}
 	if !n.up || n.parts[p] == nil {
 		return
 	}
@@ -385,6 +408,18 @@ func (s *Sim) ask() {
 	}
 	s.res.Operations++
 	s.latest = append(s.latest, &asked{r, 200 + s.res.Operations, s.step})
+}
+
+// thinksItLeads is a node that does, of several the one that is right the least, or
+// other where none does.
+func (s *Sim) thinksItLeads(p int, other *Node) *Node {
+	lowest := ids.Term(math.MaxUint64)
+	for _, n := range s.c.nodes {
+		if st, ok := n.Status(p); ok && st.State == replica.Leader && st.Term < lowest {
+			other, lowest = n, st.Term
+		}
+	}
+	return other
 }
 
 // answered takes the answers that are there and says whether none is missing.
@@ -473,6 +508,6 @@ func (s *Sim) producer(id ids.ProducerID) *producer { return s.producers[id-1000
 
 // String is one line.
 func (r *SimResult) String() string {
-	return fmt.Sprintf("%d operations, %d batches acknowledged, %d sent again, %d unknown, %d refused by a full disk, %d entries, %d quiet, %d to files, %d snapshots, %d of %d moves done, %d steps, faults %v, hash %016x",
-		r.Operations, r.Acked, r.Retries, r.Unknown, r.NoRoom, r.Entries, r.Quiets, r.Filed, r.Snapshots, r.MovesDone, r.MovesBegun, r.Steps, r.Faults, r.Hash)
+	return fmt.Sprintf("%d operations, %d batches acknowledged, %d sent again, %d unknown, %d refused by a full disk, %d entries, %d quiet, %d read by lease, %d to files, %d snapshots, %d of %d moves done, %d steps, faults %v, hash %016x",
+		r.Operations, r.Acked, r.Retries, r.Unknown, r.NoRoom, r.Entries, r.Quiets, r.LeaseReads, r.Filed, r.Snapshots, r.MovesDone, r.MovesBegun, r.Steps, r.Faults, r.Hash)
 }

@@ -114,6 +114,10 @@ var variants = map[string]SimConfig{
 	"moves in narrow queues":   {Moves: true, Partitions: 2, TailBytes: 2 << 10, Replica: narrow},
 	"moves, many hurt":         {Moves: true, Nodes: 4, Partitions: 1, Faults: 60},
 	"min.insync of all":        {MinInsync: 3, Partitions: 2},
+	"leases":                   {Leases: true, Partitions: 2, Faults: 40},
+	"leases, moves":            {Leases: true, Partitions: 2, Moves: true},
+	"leases, files":            {Leases: true, Partitions: 2, Files: true, TailBytes: 2 << 10},
+	"leases, five replicas":    {Leases: true, Nodes: 5, Replicas: 5, Partitions: 1, Faults: 40},
 	"min.insync, moves":        {MinInsync: 3, Nodes: 5, Moves: true, Partitions: 2},
 }
 
@@ -135,6 +139,9 @@ func TestSimVariants(t *testing.T) {
 					r := play(t, cfg)
 					must(t, cfg, r)
 					t.Log(r)
+					if cfg.Leases && r.LeaseReads == 0 {
+						t.Error("no read went by a lease")
+					}
 				})
 				if t.Failed() {
 					return

@@ -94,8 +94,11 @@ func (c *Cluster) message(from, to ids.NodeID, e *transport.Envelope) {
 	t.keep(line)
 }
 
-// saysQuiet tells the heartbeat by which a group goes quiet.
-func saysQuiet(e *transport.Envelope) bool { return string(e.Message.Context) == "quiet" }
+// saysQuiet tells the heartbeat by which a group goes quiet. An answer to one has its
+// context, too, and says nothing: who sends it does not go quiet.
+func saysQuiet(e *transport.Envelope) bool {
+	return e.Message.Type.String() == "MsgHeartbeat" && string(e.Message.Context) == "quiet"
+}
 
 // Hash is the hash of everything noted so far.
 func (c *Cluster) Hash() uint64 {

@@ -15,7 +15,7 @@ import (
 // Behaviour, after ReplicaManager.fetchOffset and UnifiedLog.fetchOffsetByTimestamp
 // of Kafka 4.0, by timestamp:
 //   - -1 latest: the high watermark, or the last stable offset with
-//     read_committed, after this node made sure that it still leads (ReadIndex).
+//     read_committed, after this node made sure that it still leads (ReadIndex, or its lease).
 //   - -2 earliest, and -4 earliest local (version 8): the log start.
 //   - -3 (version 7): offset and timestamp of the record with the largest one.
 //   - -5 latest tiered (version 9): -1, there is no tiered storage.

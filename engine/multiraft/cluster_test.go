@@ -26,6 +26,7 @@ type cluster struct {
 	net    *transport.Network
 	groups int
 	nodes  [3]*node
+	change func(*Config) // of every start from now on; nil: nothing
 
 	mu        sync.Mutex
 	committed [][]string // per group, what any node applied
@@ -58,7 +59,11 @@ func newCluster(t *testing.T, seed uint64, groups int, quietTicks ...int) *clust
 
 func (c *cluster) start(n *node) {
 	n.wire = c.net.Node(n.id)
-	m, err := New(Config{Node: n.id, Log: n.log, Transport: n.wire, Workers: 2, TailBytes: 4096, Replica: replica.Config{QuietTicks: c.quiet}})
+	cfg := Config{Node: n.id, Log: n.log, Transport: n.wire, Workers: 2, TailBytes: 4096, Replica: replica.Config{QuietTicks: c.quiet}}
+	if c.change != nil {
+		c.change(&cfg)
+	}
+	m, err := New(cfg)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -101,13 +106,30 @@ func (c *cluster) seen(g int) func(e replica.Entry) {
 	}
 }
 
-// crash takes a node down without a clean stop: what its log holds back is lost.
+// crash takes a node down without a clean stop, and starts it again: what its log
+// holds back is lost.
 func (c *cluster) crash(n *node) {
+	c.kill(n)
+	c.start(n)
+}
+
+func (c *cluster) kill(n *node) {
 	next := n.log.Crash()
 	n.wire.Close()
 	n.manager().Close()
 	n.log = next
-	c.start(n)
+}
+
+// leader waits until a node that is up leads a group.
+func (c *cluster) leader(g int, up ...*node) *Group {
+	for {
+		for _, n := range up {
+			if group := n.manager().Group(ids.GroupID(g)); group.Status().State == replica.Leader {
+				return group
+			}
+		}
+		pause(10 * time.Millisecond)
+	}
 }
 
 func (c *cluster) close() {

@@ -64,6 +64,13 @@ type Config struct {
 	// EntryBytesMax bounds the data of one proposal, below what one record of
 	// the log may hold: 32 MiB.
 	EntryBytesMax int
+	// CatchUpBytesPerSecond limits what this node sends to replicas that catch up, see
+	// pace.go; 0: no limit. A replica that lacks more than what is in memory gets its
+	// new entries that way, too: below what clients write it never catches up.
+	CatchUpBytesPerSecond int64
+	// Clock is a monotonic clock: the time since any moment. Called by any goroutine.
+	// Default: that of package time, which stands still while the machine sleeps.
+	Clock func() time.Duration
 	// NowMS is the wall clock in milliseconds handed to StateMachine.Stamp, and
 	// told to the other nodes: time.Now. Called by any goroutine.
 	NowMS func() int64
@@ -88,6 +95,10 @@ func (c *Config) setDefaults() {
 	if c.EntryBytesMax == 0 {
 		c.EntryBytesMax = 32 << 20
 	}
+	if c.Clock == nil {
+		began := time.Now()
+		c.Clock = func() time.Duration { return time.Since(began) }
+	}
 	if c.NowMS == nil {
 		c.NowMS = func() int64 { return time.Now().UnixMilli() }
 	}
@@ -110,9 +121,9 @@ func (c *Config) validate() error {
 		return fmt.Errorf("tick %v is below a millisecond", c.Tick)
 	case c.Poll < 0:
 		return fmt.Errorf("poll interval %v is negative", c.Poll)
-	case c.TailBytes < 0 || c.MailboxBytesMax < 1 || c.EntryBytesMax < 1:
-		return fmt.Errorf("limits of %d tail bytes, %d mailbox bytes, %d entry bytes must be positive",
-			c.TailBytes, c.MailboxBytesMax, c.EntryBytesMax)
+	case c.TailBytes < 0 || c.MailboxBytesMax < 1 || c.EntryBytesMax < 1 || c.CatchUpBytesPerSecond < 0:
+		return fmt.Errorf("limits of %d tail bytes, %d mailbox bytes, %d entry bytes, %d bytes per second must be positive",
+			c.TailBytes, c.MailboxBytesMax, c.EntryBytesMax, c.CatchUpBytesPerSecond)
 	}
 	return nil
 }
@@ -134,7 +145,10 @@ type Spec struct {
 	// Conf, where set, is the membership that was kept with the state machine's
 	// state; Members are then only where to find members.
 	Conf *replica.Members
-	Cold Cold // nil: the log holds everything there is
+	// Promise is replica.Config.Promise, by Config.Clock: the same on all nodes, in all
+	// their lives. 0: no leases.
+	Promise time.Duration
+	Cold    Cold // nil: the log holds everything there is
 	// Snapshots lets a peer go on that lacks entries which are gone; nil: it
 	// stays behind.
 	Snapshots Snapshots

@@ -148,6 +148,9 @@ func (l *groupLog) Entries(lo, hi ids.LogIndex, bytesMax int64) ([]raftpb.Entry,
 	return entries, nil
 }
 
+// InMemory implements replica.Log.
+func (l *groupLog) InMemory(i ids.LogIndex) bool { return i >= l.front() }
+
 // front is the first index that is in memory, last+1 if none is.
 func (l *groupLog) front() ids.LogIndex {
 	if len(l.runs) == 0 {

@@ -40,6 +40,7 @@ type Manager struct {
 	closed bool
 	ended  chan struct{} // closed when Close is through
 
+	pace     *pace
 	alive    alive
 	installs sync.WaitGroup // goroutines that install a snapshot, one for a group at most
 }
@@ -53,6 +54,7 @@ func New(cfg Config) (*Manager, error) {
 	m := &Manager{
 		cfg: cfg, open: map[ids.GroupID]*Group{}, started: uint64(time.Now().UnixNano()),
 		failed: make(chan struct{}), ended: make(chan struct{}), ticker: newTicker(cfg.Tick),
+		pace: newPace(cfg.CatchUpBytesPerSecond, cfg.Clock),
 	}
 	m.alive.m = m
 	m.ticker.alive = &m.alive
@@ -125,6 +127,7 @@ func (g *Group) open(sm replica.StateMachine) error {
 	cfg := g.m.cfg.Replica
 	cfg.Group, cfg.ID, cfg.ReadSeed = g.spec.Group, g.spec.Replica, g.m.started
 	cfg.Voters, cfg.Learners, cfg.Take, cfg.Members = nil, nil, nil, g.spec.Conf
+	cfg.CatchUp, cfg.Promise, cfg.Clock = g.m.pace, g.spec.Promise, g.m.cfg.Clock
 	if g.spec.Snapshots != nil {
 		cfg.Take = g.spec.Snapshots.Take
 	}

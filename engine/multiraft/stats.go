@@ -10,6 +10,7 @@ import (
 type counters struct {
 	drains, polls, appends, records, messages, full          atomic.Uint64
 	proposals, proposed, dropped, overload, reads, readsFull atomic.Uint64
+	leaseReads                                               atomic.Uint64
 	snapshots, sentSnapshots, elected, abandoned             atomic.Uint64
 }
 
@@ -23,6 +24,7 @@ func (c *counters) add(last *replica.Stats, now replica.Stats) {
 	c.dropped.Add(now.Dropped - last.Dropped)
 	c.overload.Add(now.Overload - last.Overload)
 	c.reads.Add(now.Reads - last.Reads)
+	c.leaseReads.Add(now.LeaseReads - last.LeaseReads)
 	c.readsFull.Add(now.ReadsFull - last.ReadsFull)
 	c.snapshots.Add(now.Snapshots - last.Snapshots)
 	*last = now
@@ -38,10 +40,12 @@ type Stats struct {
 	Proposals uint64 // MsgProps: Proposed/Proposals is the batch size
 	Proposed  uint64 // entries in them
 	Reads     uint64 // ReadIndex attempts
-	Snapshots uint64 // installed
-	SentSnaps uint64 // sent to peers
-	Elected   uint64 // leaderships won here
-	Abandoned uint64 // leaderships given up because no majority answered
+	// LeaseReads are ReadIndex calls that needed none.
+	LeaseReads uint64
+	Snapshots  uint64 // installed
+	SentSnaps  uint64 // sent to peers
+	Elected    uint64 // leaderships won here
+	Abandoned  uint64 // leaderships given up because no majority answered
 
 	Refused   uint64 // proposals refused: a mailbox was full
 	Overload  uint64 // proposals refused: a group's queue was full
@@ -65,6 +69,7 @@ func (m *Manager) Stats() Stats {
 		s.Proposals += c.proposals.Load()
 		s.Proposed += c.proposed.Load()
 		s.Reads += c.reads.Load()
+		s.LeaseReads += c.leaseReads.Load()
 		s.Snapshots += c.snapshots.Load()
 		s.SentSnaps += c.sentSnapshots.Load()
 		s.Elected += c.elected.Load()

@@ -112,6 +112,7 @@ func (r *Replica) ChangeMembers(cc raftpb.ConfChangeV2) error {
 	if !r.leading() || r.handing {
 		return r.notLeader()
 	}
+	r.dropLease()
 	var refused error
 	r.fail(r.guard(func() error { refused = r.node.ProposeConfChange(cc); return nil }))
 	if err := cmp.Or(r.err, refused); err != nil {

@@ -3,6 +3,7 @@ package replica
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"dyno/engine/ids"
 )
@@ -51,6 +52,18 @@ type Config struct {
 	// is asked anew: 100.
 	SnapshotTicks int
 
+	// CatchUp limits what peers are sent that lack more than what is in memory, and
+	// snapshots; nil: no limit.
+	CatchUp Pace
+
+	// Promise is how long a voter gives no vote after it has answered a leader's round,
+	// which lets that leader read by itself meanwhile: see lease.go. All voters of a
+	// group have the same, at all times. 0: no leases.
+	Promise time.Duration
+	// Clock is a monotonic clock that also runs while the machine sleeps; required with
+	// Promise. Called on the owner's goroutine.
+	Clock func() time.Duration
+
 	// ReadSeed makes the contexts of ReadIndex differ from those of earlier
 	// incarnations of this replica: the start time will do.
 	ReadSeed uint64
@@ -91,6 +104,8 @@ func (c *Config) validate() error {
 	case c.MessageBytesMax < 1 || c.InflightBytesMax < c.MessageBytesMax || c.InflightMessagesMax < 1:
 		return fmt.Errorf("group %d: in-flight limits %d messages, %d bytes must hold a message of %d bytes",
 			c.Group, c.InflightMessagesMax, c.InflightBytesMax, c.MessageBytesMax)
+	case c.Promise < 0 || c.Promise > 0 && c.Clock == nil:
+		return fmt.Errorf("group %d: a promise of %v needs a clock", c.Group, c.Promise)
 	case c.UncommittedBytesMax < 1 || c.ApplyBytesMax < 1 || c.QueueBytesMax < 1 || c.ReadsMax < 1:
 		return fmt.Errorf("group %d: limits must be positive", c.Group)
 	}

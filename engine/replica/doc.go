@@ -37,16 +37,22 @@
 //
 //   - applied <= commit <= last; an entry is applied only when it is durable
 //     here as well (AsyncStorageWrites).
+//
 //   - A waiter is told exactly once. Waiters are keyed (index, term): they are
 //     bound when Raft gave the entry its place, and all of them are failed when
 //     the term of their leadership ends.
+//
 //   - Stamp runs only between Lead and Follow: after the first entry of the
 //     leader's own term was applied. Proposals that come earlier wait in a
 //     bounded queue, so an election that is won costs the client no error.
+//
 //   - Term and vote are part of the append that first depends on them. A commit
 //     index that moved alone costs no append: it rides on the next one, because
 //     Raft recovers it (a restarted replica learns it again from its leader, or
 //     commits its whole log as a leader). See Flush.
+//
+//   - A leader answers reads by itself only while a majority has promised not to vote
+//     for another one: leases, off by default, see lease.go.
 //
 // # Deviations and pitfalls of the library (v3.6.0)
 //

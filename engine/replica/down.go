@@ -41,6 +41,9 @@ func (r *Replica) tickDown() {
 		r.down = down{}
 		return
 	}
+	if r.bound() {
+		return // nobody who kept the same leader's lease alive may vote yet
+	}
 	if r.down.in--; r.down.in == 0 {
 		r.down.in, r.down.tries = downEvery, r.down.tries-1
 		r.Campaign()

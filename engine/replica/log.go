@@ -40,6 +40,8 @@ type Log interface {
 	// never changed afterwards and has no spare capacity. Fails with
 	// ErrCompacted below First and with ErrUnavailable beyond Last.
 	Entries(lo, hi ids.LogIndex, bytesMax int64) ([]raftpb.Entry, error)
+	// InMemory says whether Entries from i on reads no disk. i is in [First, Last].
+	InMemory(i ids.LogIndex) bool
 	// Append says that these consecutive entries follow in the log; an entry at
 	// or below Last drops everything from that index on. The slice is kept and
 	// must not be changed.
@@ -59,6 +61,10 @@ type storage struct {
 	// confAt is the entry that conf is of: in a snapshot conf may be newer than
 	// its index.
 	confAt ids.LogIndex
+
+	pace     Pace        // nil: no limit; see pace.go
+	leads    func() bool // whether Raft leads now
+	applying bool        // Raft reads what it applies, not what it sends
 }
 
 func (s *storage) InitialState() (raftpb.HardState, raftpb.ConfState, error) {
@@ -78,14 +84,19 @@ func (s *storage) Entries(lo, hi, maxSize uint64) ([]raftpb.Entry, error) {
 	if maxSize < uint64(limit) {
 		limit = int64(maxSize)
 	}
-	entries, err := s.log.Entries(ids.LogIndex(lo), ids.LogIndex(hi), limit)
+	from := ids.LogIndex(lo)
+	if s.held(from) {
+		return nil, nil
+	}
+	entries, err := s.log.Entries(from, ids.LogIndex(hi), limit)
+	s.count(from, entries)
 	return entries, s.translate(err)
 }
 
 // Snapshot is what Raft asks for when a follower needs entries that are gone. It
 // says temporarily unavailable where there is none to give, and is asked again.
 func (s *storage) Snapshot() (raftpb.Snapshot, error) {
-	if s.take == nil {
+	if s.take == nil || s.pace != nil && !s.pace.May() {
 		return raftpb.Snapshot{}, raft.ErrSnapshotTemporarilyUnavailable
 	}
 	snap, err := s.take()
@@ -94,6 +105,9 @@ func (s *storage) Snapshot() (raftpb.Snapshot, error) {
 	}
 	if forced().has(mutSnapHigh) {
 		snap.Index++
+	}
+	if s.pace != nil {
+		s.pace.Sent(int64(len(snap.State)))
 	}
 	return s.pack(&snap), nil
 }

@@ -110,6 +110,9 @@ func (l *MemoryLog) Entries(lo, hi ids.LogIndex, bytesMax int64) ([]raftpb.Entry
 	return Limit(l.entries[lo-l.first:hi-l.first], bytesMax), nil
 }
 
+// InMemory implements Log.
+func (l *MemoryLog) InMemory(ids.LogIndex) bool { return true }
+
 // Append implements Log.
 func (l *MemoryLog) Append(entries []raftpb.Entry) {
 	keep := idxOf(&entries[0]) - l.first

@@ -16,6 +16,9 @@ const (
 	mutCopiesSent                      // a copy counts when it is sent
 	mutFewCopies                       // the commit is answered, whatever copies were asked for
 	mutUntold                          // a removed member keeps what it knows to itself
+	mutLongLease                       // a lease outlasts the promises it rests on
+	mutLeaseKept                       // a leader that offers its leadership keeps its lease
+	mutNoPromise                       // voters forget what they promised at once
 
 	// What only costs: the exact counters of the gate must notice.
 	mutOneByOne  // each proposal is a message of its own

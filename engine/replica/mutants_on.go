@@ -22,6 +22,9 @@ var mutantNames = map[string]mutant{
 	"copies-sent":   mutCopiesSent,
 	"few-copies":    mutFewCopies,
 	"untold":        mutUntold,
+	"long-lease":    mutLongLease,
+	"lease-kept":    mutLeaseKept,
+	"no-promise":    mutNoPromise,
 
 	"one-by-one": mutOneByOne,
 	"more-state": mutMoreState,

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"encoding/binary"
+	"time"
 
 	"dyno/engine/ids"
 )
@@ -31,6 +32,11 @@ type readAttempt struct {
 	seq     uint64
 	age     int // ticks
 	waiters []ReadWaiter
+
+	// A round of a leader, and what a lease needs to know of it; see lease.go.
+	leased bool
+	began  time.Duration
+	epoch  uint64
 }
 
 type readBehind struct {
@@ -81,12 +87,25 @@ func (r *Replica) askReads() {
 	if len(r.reads.waiting) == 0 || r.role.Leader == 0 || r.role.State == Leader && !r.leading() {
 		return
 	}
+	if r.readAlone() {
+		return
+	}
+	waiters := r.reads.waiting
+	r.reads.waiting = nil
+	r.ask(waiters)
+}
+
+// ask starts an attempt for waiters.
+func (r *Replica) ask(waiters []ReadWaiter) {
 	rd := &r.reads
 	if rd.seq++; forced().has(mutReuseRead) {
 		rd.seq = 1
 	}
-	rd.attempts = append(rd.attempts, readAttempt{seq: rd.seq, waiters: rd.waiting})
-	rd.waiting = nil
+	a := readAttempt{seq: rd.seq, waiters: waiters, epoch: r.lease.epoch}
+	if r.leases() && r.role.State == Leader {
+		a.leased, a.began = true, r.cfg.Clock() // before anybody can hear of it
+	}
+	rd.attempts = append(rd.attempts, a)
 	r.stats.Reads++
 	context := rd.context(rd.seq)
 	r.fail(r.guard(func() error { r.node.ReadIndex(context); return nil }))
@@ -142,20 +161,23 @@ func (rd *reads) tick(patience int) {
 }
 
 // confirmed says a quorum knew the leader as such after the attempt with
-// context began, when its commit index was index.
-func (rd *reads) confirmed(context []byte, index ids.LogIndex) {
+// context began, when its commit index was index. It gives that attempt.
+func (rd *reads) confirmed(context []byte, index ids.LogIndex) (a readAttempt) {
 	if len(context) != 24 || binary.BigEndian.Uint64(context) != rd.replica ||
 		binary.BigEndian.Uint64(context[8:]) != rd.seed {
-		return
+		return a
 	}
 	seq := binary.BigEndian.Uint64(context[16:])
 	for i, a := range rd.attempts {
 		if a.seq == seq {
 			rd.attempts = append(rd.attempts[:i:i], rd.attempts[i+1:]...)
-			rd.behind = append(rd.behind, readBehind{index, a.waiters})
-			return
+			if len(a.waiters) > 0 {
+				rd.behind = append(rd.behind, readBehind{index, a.waiters})
+			}
+			return a
 		}
 	}
+	return a
 }
 
 // applied answers the reads whose index is applied.

@@ -38,7 +38,9 @@ type Stats struct {
 	Overload  uint64 // proposals refused because the queue was full
 	Reads     uint64 // ReadIndex attempts
 	ReadsFull uint64 // ReadIndex calls refused: ReadsMax
-	Snapshots uint64 // installed here
+	// LeaseReads are ReadIndex calls that a leader answered by its lease.
+	LeaseReads uint64
+	Snapshots  uint64 // installed here
 }
 
 // Replica is one member of one group. See the package comment for the duties of
@@ -77,6 +79,7 @@ type Replica struct {
 	held        line           // committed and applied, waits for more copies
 	parted      parted         // lost their leader and wait for the next one's name
 	reads       reads
+	lease       lease
 
 	newest raftpb.HardState // what Raft said last
 	saved  raftpb.HardState // what Records carried last
@@ -100,7 +103,7 @@ func New(cfg Config, log Log, sm StateMachine) (*Replica, error) {
 		members = &Members{Voters: cfg.Voters, Learners: cfg.Learners}
 	}
 	r.conf = members.conf()
-	r.store = &storage{log: log, conf: r.conf, confAt: members.At, take: cfg.Take}
+	r.store = &storage{log: log, conf: r.conf, confAt: members.At, take: cfg.Take, pace: cfg.CatchUp, leads: r.leads}
 	if err := r.store.load(r.applied); err != nil {
 		return nil, fmt.Errorf("group %d: %w", cfg.Group, err)
 	}
@@ -115,6 +118,7 @@ func New(cfg Config, log Log, sm StateMachine) (*Replica, error) {
 	r.newest, r.saved = r.store.hard, r.store.hard
 	r.reads.seed, r.reads.replica = cfg.ReadSeed, uint64(cfg.ID)
 	r.observe()
+	r.promise()
 	return r, nil
 }
 
@@ -187,7 +191,9 @@ func (r *Replica) Tick() (due bool) {
 	}
 	r.heard.now++
 	r.remindSnapshots()
-	r.fail(r.guard(func() error { r.node.Tick(); return nil }))
+	if r.mayTick() {
+		r.fail(r.guard(func() error { r.node.Tick(); return nil }))
+	}
 	r.tickDown()
 	r.tickQuiet()
 	r.reads.tick(2 * r.cfg.HeartbeatTicks)
@@ -219,12 +225,17 @@ func (r *Replica) Step(m *raftpb.Message) {
 		r.hearCommitted(m)
 		return
 	case m.Type == raftpb.MsgPreVote || m.Type == raftpb.MsgVote:
-		r.askedForVote(m)
+		if r.askedForVote(m); r.keepsVote(m) {
+			return
+		}
 	}
 	if m.Type == raftpb.MsgAppResp || m.Type == raftpb.MsgHeartbeatResp {
 		r.heard.note(m.From)
 	}
 	r.step(m)
+	if m.Type == raftpb.MsgHeartbeat {
+		r.hearRound(m)
+	}
 }
 
 // step hands m to Raft. Raft's refusals (an unknown peer, a proposal without a
@@ -243,9 +254,15 @@ func (r *Replica) Unreachable(peer ids.ReplicaID) {
 	}
 }
 
-// Campaign starts an election now, without waiting for the timeout.
+// Campaign starts an election now, without waiting for the timeout; one that has
+// promised its vote away (lease.go) does when it is free, unless there is a leader then.
 func (r *Replica) Campaign() {
-	if r.err == nil && !r.solo.on {
+	switch {
+	case r.err != nil || r.solo.on:
+	case r.bound() && !r.sole:
+		r.Wake()
+		r.down = down{in: 1, tries: 1}
+	default:
 		r.Wake()
 		r.fail(r.guard(func() error { _ = r.node.Campaign(); return nil }))
 	}
@@ -337,6 +354,7 @@ func (r *Replica) observe() {
 	}
 	was := r.role
 	r.role = role
+	r.dropLease()
 	if was.State == Leader && (role.State != Leader || role.Term != was.Term) {
 		r.stepDown()
 	}

@@ -30,8 +30,10 @@ type sim struct {
 	acked     map[string]bool // WaitCommit answered nil
 	open      []*simWaiter    // every proposal ever made
 	reads     []*simRead
-	quiet     int      // ticks that a quiet node did not need
-	history   []string // one line per thing that matters, for replay
+	promise   time.Duration // of all voters; 0: no leases
+	now       time.Duration // the clock of all, moved by the test
+	quiet     int           // ticks that a quiet node did not need
+	history   []string      // one line per thing that matters, for replay
 }
 
 type simNode struct {
@@ -90,8 +92,8 @@ func (r *simRead) ReadReady(index ids.LogIndex, err error) {
 	}
 }
 
-func newSim(t testing.TB, seed uint64, nodes int) *sim {
-	s := &sim{t: t, rng: rand.New(rand.NewPCG(seed, 1)), net: transport.NewNetwork(seed), acked: map[string]bool{}}
+func newSim(t testing.TB, seed uint64, nodes int, promise ...time.Duration) *sim {
+	s := &sim{t: t, promise: append(promise, 0)[0], rng: rand.New(rand.NewPCG(seed, 1)), net: transport.NewNetwork(seed), acked: map[string]bool{}}
 	for i := range nodes {
 		n := &simNode{s: s, id: ids.NodeID(i + 1), log: replica.NewMemoryLog(), sm: replicatest.NewMachine()}
 		n.sm.Seen = s.seen
@@ -161,6 +163,7 @@ func (n *simNode) start() {
 		Group: 1, ID: ids.ReplicaID(n.id), Voters: voters, ElectionTicks: 10, HeartbeatTicks: 2,
 		UncommittedBytesMax: 64, QueueBytesMax: 64, MessageBytesMax: 40, InflightBytesMax: 200, ApplyBytesMax: 30,
 		ReadSeed: uint64(len(n.s.history)), Take: n.take, SnapshotTicks: 20, QuietTicks: 6,
+		Promise: n.s.promise, Clock: func() time.Duration { return n.s.now },
 	}, n.log, n.sm)
 	if err != nil {
 		n.s.t.Fatalf("node %d: %v", n.id, err)

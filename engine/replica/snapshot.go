@@ -103,6 +103,7 @@ func (r *Replica) Installed(err error, out *Output) {
 // setConf makes conf, which is of entry at, the membership.
 func (r *Replica) setConf(conf raftpb.ConfState, at ids.LogIndex) {
 	r.conf, r.store.conf, r.store.confAt = conf, conf, at
+	r.dropLease()
 	r.sole = len(conf.Voters) == 1 && conf.Voters[0] == uint64(r.cfg.ID) && len(conf.VotersOutgoing) == 0
 	if !r.mayLead() { // it waited as the only voter there was
 		r.failQueue(r.notLeader())

@@ -95,9 +95,12 @@ func (r *Replica) turn(nowMS int64, out *Output) error {
 // with another log. So MsgVote waits for the append that holds the candidate's own.
 func (r *Replica) ready(out *Output) error {
 	return r.guard(func() error {
+		r.store.applying = true
 		rd := r.node.Ready()
+		r.store.applying = false
 		for i := range rd.ReadStates {
-			r.reads.confirmed(rd.ReadStates[i].RequestCtx, ids.LogIndex(rd.ReadStates[i].Index))
+			a := r.reads.confirmed(rd.ReadStates[i].RequestCtx, ids.LogIndex(rd.ReadStates[i].Index))
+			r.extendLease(&a)
 		}
 		var asked []raftpb.Message // for votes
 		for i := range rd.Messages {
@@ -125,6 +128,7 @@ func (r *Replica) ready(out *Output) error {
 					r.Flush(out)
 				}
 			default:
+				r.noteOffer(m)
 				out.Messages = append(out.Messages, *m)
 			}
 		}
