@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"go.etcd.io/raft/v3/raftpb"
-
 	"dyno/engine/events"
 	"dyno/engine/ids"
 	"dyno/engine/replica"
@@ -28,10 +26,7 @@ type Group struct {
 	waiting []*replica.Proposal // this drain's
 	touched bool
 	ticking bool
-	held    []raftpb.Message // tell members of a commit and wait, see hold: one each
-	heldMS  int64            // when the first of them came
-	holding bool             // in the worker's list of those that hold something
-	counted replica.Stats    // what the worker's counters hold of this group
+	counted replica.Stats // what the worker's counters hold of this group
 
 	// Written by the worker after each turn, read by everybody.
 	role            atomic.Pointer[replica.Role]

@@ -22,10 +22,6 @@ func (w *worker) rest() {
 	w.resting = false
 	w.in, w.free, w.touched = inbox{}, nil, nil
 	w.box.rest()
-	w.holding = slices.Clone(w.holding)
-	for _, g := range w.groups {
-		g.held = slices.Clone(g.held)
-	}
 	for _, lanes := range w.peers {
 		*lanes = [transport.Lanes][]transport.Envelope{}
 	}

@@ -42,8 +42,6 @@ type worker struct {
 	groups   map[ids.GroupID]*Group
 	touched  []*Group
 	ticking  []*Group
-	holding  []*Group // see Group.hold
-	nowMS    int64    // of this drain
 	peers    map[ids.NodeID]*[transport.Lanes][]transport.Envelope
 	order    []ids.NodeID // the keys of peers, ascending
 	tail     tail
@@ -107,7 +105,7 @@ func (w *worker) drain(in *inbox) {
 	if w.out.Full = w.m.cfg.Log.Full(); w.out.Full != w.m.full.Load() {
 		w.m.full.Store(w.out.Full)
 	}
-	w.nowMS = w.m.cfg.NowMS()
+	now := w.m.cfg.NowMS()
 	for _, b := range in.done {
 		w.completed(b)
 	}
@@ -122,8 +120,7 @@ func (w *worker) drain(in *inbox) {
 		p.group.waiting = append(p.group.waiting, p.p)
 		w.touch(p.group)
 	}
-	w.turn()
-	w.unhold()
+	w.turn(now)
 	w.settle()
 }
 
@@ -173,11 +170,11 @@ func (w *worker) touch(g *Group) {
 
 // turn runs everything that was touched until nothing is. It goes round more
 // than once when Raft wanted to hear of an append that had nothing to write.
-func (w *worker) turn() {
+func (w *worker) turn(now int64) {
 	for len(w.touched) > 0 {
 		for _, g := range w.touched {
 			g.touched = false
-			w.turnGroup(g)
+			w.turnGroup(g, now)
 		}
 		clear(w.touched)
 		w.touched = w.touched[:0]
@@ -186,13 +183,13 @@ func (w *worker) turn() {
 	}
 }
 
-func (w *worker) turnGroup(g *Group) {
+func (w *worker) turnGroup(g *Group, now int64) {
 	if len(g.waiting) > 0 {
 		g.rep.Propose(g.waiting)
 		clear(g.waiting)
 		g.waiting = g.waiting[:0]
 	}
-	err := g.rep.Turn(w.nowMS, &w.out)
+	err := g.rep.Turn(now, &w.out)
 	w.collect(g)
 	g.publish(err)
 	if !g.ticking && g.rep.NeedsTick() {
@@ -211,9 +208,7 @@ func (w *worker) collect(g *Group) {
 		w.m.install(g, w.out.Snapshots[i].Snapshot)
 	}
 	for i := range w.out.Messages {
-		if m := &w.out.Messages[i]; !g.hold(m) {
-			w.post(g, m)
-		}
+		w.post(g, &w.out.Messages[i])
 	}
 	w.out.ResetMessages()
 }
