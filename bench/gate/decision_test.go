@@ -49,8 +49,8 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// storeAnew makes the stored ledger anew: go test ./bench/gate -run DeadGate -rewrite
-var storeAnew = flag.Bool("rewrite", false, "write testdata anew")
+// storeAnew makes the stored ledger anew: go test ./bench/gate -run DeadGate -store-ledger
+var storeAnew = flag.Bool("store-ledger", false, "write the stored ledger anew")
 
 const deadGate = "testdata/regression5.json"
 
