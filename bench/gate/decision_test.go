@@ -49,15 +49,15 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// rewrite makes the stored ledger anew: go test ./bench/gate -run DeadGate -rewrite
-var rewrite = flag.Bool("rewrite", false, "write testdata anew")
+// storeAnew makes the stored ledger anew: go test ./bench/gate -run DeadGate -store-ledger
+var storeAnew = flag.Bool("store-ledger", false, "write the stored ledger anew")
 
 const deadGate = "testdata/regression5.json"
 
 // The ledger of a throughput that is 5 % worse fails, today and after every change
 // of this package. A gate that cannot fail is found here.
 func TestDeadGate(t *testing.T) {
-	if *rewrite {
+	if *storeAnew {
 		writeDeadGate(t)
 	}
 	b, err := os.ReadFile(deadGate)

@@ -81,8 +81,11 @@ func one() Rule {
 	return r
 }
 
-// The table: how often a metric that is 5 % worse, one of four, is a candidate by
-// each look, for the scatter of blocks. 100 trials: the standard error is up to
+// How often a metric that is 5 % worse, one of four, is a candidate by each look,
+// for the scatter of blocks. The table is from 700 to 1,500 trials with other
+// seeds. A t test by normal theory would have 0.93 where sigma 3 % has 0.88, and
+// 0.54, 0.93, 0.99 at 4 %: with 12 blocks there are only 13 sign vectors to be
+// among, and that costs some power. 100 trials: the standard error is up to
 // 5 %. In the end 95 % fail, confirmation included: below 91 of 100 is
 // 2 standard deviations less.
 func TestPowerByLook(t *testing.T) {
@@ -92,8 +95,8 @@ func TestPowerByLook(t *testing.T) {
 		fires [3]float64
 	}{
 		{0.02, [3]float64{1, 1, 1}},
-		{0.03, [3]float64{0.93, 1, 1}},
-		{0.04, [3]float64{0.54, 0.93, 0.99}},
+		{0.03, [3]float64{0.88, 0.995, 1}},
+		{0.04, [3]float64{0.53, 0.89, 0.97}},
 	} {
 		const trials = 100
 		change := make([]float64, 4)
@@ -113,24 +116,25 @@ func TestPowerByLook(t *testing.T) {
 	}
 }
 
-// The other half of the table: how often an unchanged metric is bounded by each
-// look. 200 trials: the standard error is at most 3.2 %.
+// How often an unchanged metric is bounded by each look. The table is from 1,500
+// trials with other seeds; normal theory has 0.93 where sigma 4 % has 0.91, and
+// 0.75, 0.94, 0.99 at 5 %. 200 trials: the standard error is at most 3.2 %.
 func TestBoundedPassShare(t *testing.T) {
 	long(t)
 	for _, c := range []struct {
 		sigma  float64
 		passes [3]float64
 	}{
-		{0.03, [3]float64{1, 1, 1}},
-		{0.04, [3]float64{0.93, 1, 1}},
-		{0.05, [3]float64{0.75, 0.94, 0.99}},
+		{0.03, [3]float64{0.99, 1, 1}},
+		{0.04, [3]float64{0.91, 0.99, 1}},
+		{0.05, [3]float64{0.73, 0.93, 0.98}},
 	} {
 		const trials = 200
 		got := simulate(t, trials, one(), normal(c.sigma), nil, uint64(c.sigma*1000+500)<<32)
 		for i, look := range one().Looks {
 			want, share := c.passes[i], got.upTo(got.passes, look)
 			t.Logf("sigma %v: passed by %d in %.3f, table %.2f", c.sigma, look, share, want)
-			if room := 4 * math.Sqrt((want*(1-want)+0.01)/trials); math.Abs(share-want) > room {
+			if room := 3 * math.Sqrt((want*(1-want)+0.01)/trials); math.Abs(share-want) > room {
 				t.Errorf("sigma %v: passed by %d in %.3f, table %.2f", c.sigma, look, share, want)
 			}
 		}

@@ -69,13 +69,14 @@ func TestCoinIsFairAndRepeats(t *testing.T) {
 	heads, same := 0, 0
 	const throws = 2000
 	for n := range throws {
-		if Coin(3, n) == ABBA {
+		thrown, next := Coin(3, n), Coin(3, n+1)
+		if thrown == ABBA {
 			heads++
 		}
-		if Coin(3, n) == Coin(3, n+1) {
+		if thrown == next {
 			same++
 		}
-		if Coin(3, n) != Coin(3, n) {
+		if again := Coin(3, n); again != thrown {
 			t.Fatal("the coin does not repeat")
 		}
 	}

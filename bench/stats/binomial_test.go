@@ -102,3 +102,17 @@ func TestPredictHoldsTheNextValue(t *testing.T) {
 		t.Error("one value predicts something")
 	}
 }
+
+// The range of the past has the chance by itself from 199 values on at 99 %.
+func TestPredictTakesTheRangeOnceItIsEnough(t *testing.T) {
+	past := make([]float64, 199)
+	for i := range past {
+		past[i] = float64(i)
+	}
+	if low, high := Predict(past, 0.99); low != 0 || high != 198 {
+		t.Errorf("%v to %v of 199 values", low, high)
+	}
+	if low, high := Predict(past[1:], 0.99); low >= 0 || high <= 199 {
+		t.Errorf("%v to %v of 198 values", low, high)
+	}
+}
