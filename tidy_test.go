@@ -48,7 +48,7 @@ var imports = map[string][]string{
 	"engine":                     {"engine/...", "wal", "wal/..."},
 	"bench":                      {"engine", "engine/...", "wal", "wal/...", "loadgen", "bench/..."},
 	"bench/stats":                {},
-	"bench/gate":                 {"bench/replay", "bench/stats"},
+	"bench/gate":                 {"bench/stats", "bench/replay"},
 	"bench/...":                  {"engine", "engine/...", "wal", "wal/...", "loadgen", "bench/..."},
 	"cmd/dyno":                   {"engine", "engine/...", "wal", "wal/...", "loadgen", "bench", "bench/..."},
 }
@@ -68,8 +68,8 @@ var raftpbIn = []string{"engine/replica", "engine/multiraft", "engine/transport"
 // seed always give the same statement.
 var judging = []string{"bench/stats", "bench/gate"}
 
-// clock is what of package time depends on when it is called.
-var clock = []string{"Now", "Since", "Until", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker", "Sleep"}
+// clocks are what of package time looks at the time or lets it pass.
+var clocks = []string{"Now", "Since", "Until", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker", "Sleep"}
 
 // core is what must be a function of its arguments alone.
 var core = []string{"engine/replica", "engine/partition", "engine/placement", "engine/metadata"}
@@ -293,7 +293,7 @@ var rules = []rule{
 		why:   "core code gets time and chance as arguments, and starts or touches nothing",
 		where: func(s *source) bool { return !s.test && slices.Contains(core, s.dir) },
 		calls: func(pkg, name string) bool {
-			return pkg == "time" && slices.Contains(clock, name)
+			return pkg == "time" && slices.Contains(clocks, name)
 		},
 		paths: []string{"math/rand", "math/rand/v2", "crypto/rand", "os", "net", "io/ioutil", "path/filepath"},
 		gos:   true,
@@ -301,9 +301,9 @@ var rules = []rule{
 		why:   "statistics and verdicts depend on their arguments alone, and draw from the seed they are given",
 		where: func(s *source) bool { return !s.test && slices.Contains(judging, s.dir) },
 		calls: func(pkg, name string) bool {
-			return pkg == "math/rand/v2" && name != "New" && name != "NewPCG" && name != "Rand" || pkg == "time" && slices.Contains(clock, name)
+			return pkg == "math/rand/v2" && name != "New" && name != "NewPCG" && name != "Rand" || pkg == "time" && slices.Contains(clocks, name)
 		},
-		paths: []string{"math/rand", "crypto/rand", "os", "net", "sync", "path/filepath"},
+		paths: []string{"math/rand", "crypto/rand", "os", "io", "net", "sync", "path/filepath"},
 		gos:   true,
 	}, {
 		why:   "gonum checks our statistics in tests and does nothing else",

@@ -250,7 +250,7 @@ func TestStats(t *testing.T) {
 		must(t, do(l, entry(1, 11, 1, 100)))
 		s := l.Stats()
 		s.SyncTime, s.SyncMax, s.SegmentsMade, s.ZeroBytes = 0, 0, 0, 0
-		want := wal.Stats{Submissions: 2, Records: 11, PayloadBytes: 1100, WrittenBytes: written, Writes: 2, Syncs: 2,
+		want := wal.Stats{Submissions: 2, Records: 11, PayloadBytes: 1100, FrameBytes: 2*80 + 11*152, WrittenBytes: written, Writes: 2, Syncs: 2,
 			QueueBytesHigh: 1520, Streams: 1, Segments: 1, SegmentBytes: 64 << 10}
 		if s != want {
 			t.Errorf("got  %+v\nwant %+v", s, want)

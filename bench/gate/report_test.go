@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
-
-	"github.com/cockroachdb/datadriven"
 )
 
 func number(v float64) *float64 { return &v }
@@ -34,48 +35,48 @@ func everyRow() *Report {
 	}
 }
 
-// TestWriters holds what each form looks like; `go test -rewrite` writes it anew.
+var rewriteReports = flag.Bool("rewrite", false, "write the stored reports anew")
+
+// TestWriters holds what each form looks like: go test ./bench/gate -run Writers -rewrite
+// writes it anew.
 func TestWriters(t *testing.T) {
 	r := everyRow()
-	datadriven.RunTest(t, "testdata/writers", func(t *testing.T, d *datadriven.TestData) string {
-		var b bytes.Buffer
-		var err error
-		switch d.Cmd {
-		case "table":
-			err = r.WriteTable(&b, d.HasArg("all"))
-		case "json":
-			err = r.WriteJSON(&b)
-		case "markdown":
-			err = r.WriteMarkdown(&b)
-		case "junit":
-			err = r.WriteJUnit(&b)
-		default:
-			d.Fatalf(t, "no form %q", d.Cmd)
+	verdict, err := r.JSON()
+	junit, jerr := r.JUnit()
+	if err != nil || jerr != nil {
+		t.Fatal(err, jerr)
+	}
+	for name, got := range map[string][]byte{
+		"report.txt": r.Table(false), "report-all.txt": r.Table(true), "report.json": verdict, "report.md": r.Markdown(), "report.xml": junit,
+	} {
+		path := filepath.Join("testdata", name)
+		if *rewriteReports {
+			if err := os.WriteFile(path, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err != nil {
-			d.Fatalf(t, "%v", err)
+		if want, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %v\n%s", name, err, got)
 		}
-		return b.String()
-	})
+	}
 }
 
 // TestReportIsRead: what machines read says the same as what was written.
 func TestReportIsRead(t *testing.T) {
 	r := everyRow()
-	var b bytes.Buffer
-	if err := r.WriteJSON(&b); err != nil {
+	b, err := r.JSON()
+	if err != nil {
 		t.Fatal(err)
 	}
 	var back Report
-	if err := json.Unmarshal(b.Bytes(), &back); err != nil || !reflect.DeepEqual(&back, r) {
+	if err := json.Unmarshal(b, &back); err != nil || !reflect.DeepEqual(&back, r) {
 		t.Errorf("%v: %+v", err, back)
 	}
-	b.Reset()
-	if err := r.WriteJUnit(&b); err != nil {
+	if b, err = r.JUnit(); err != nil {
 		t.Fatal(err)
 	}
 	var s junitSuite
-	if err := xml.Unmarshal(b.Bytes(), &s); err != nil {
+	if err := xml.Unmarshal(b, &s); err != nil {
 		t.Fatal(err)
 	}
 	if s.Tests != len(r.Rows)+1 || s.Failures != 3 || s.Skipped != 3 || s.Errors != 0 {

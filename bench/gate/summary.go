@@ -5,16 +5,15 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
-	"io"
 	"math"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 )
 
-// WriteTable writes the report for a terminal: the rows that moved or that something
-// is to be said of, or all, and the verdict as the last line.
-func (r *Report) WriteTable(w io.Writer, all bool) error {
+// Table is the report for a terminal: the rows that moved or that something is to be
+// said of, or all, and the verdict as the last line.
+func (r *Report) Table(all bool) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "gate, lane %s\nbase: %s\nhead: %s\n\n", r.Lane, r.Base.String(), r.Head.String())
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -29,9 +28,7 @@ func (r *Report) WriteTable(w io.Writer, all bool) error {
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", x.Name, x.value(x.Base), x.value(x.Head), x.change(), x.Verdict)
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
+	_ = t.Flush() // into memory: it cannot fail
 	if rest := len(r.Rows) - shown; rest > 0 {
 		fmt.Fprintf(&b, "%d of %d metrics are as they were\n", rest, len(r.Rows))
 	}
@@ -44,21 +41,22 @@ func (r *Report) WriteTable(w io.Writer, all bool) error {
 		fmt.Fprintf(&b, "note: %s\n", n)
 	}
 	fmt.Fprintf(&b, "%s: %s\n", r.Verdict, r.Text)
-	_, err := w.Write(b.Bytes())
-	return err
+	return b.Bytes()
 }
 
-// WriteJSON writes verdict.json.
-func (r *Report) WriteJSON(w io.Writer) error {
-	e := json.NewEncoder(w)
+// JSON is verdict.json. The error is that of a value which JSON does not have.
+func (r *Report) JSON() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
-	return e.Encode(r)
+	err := e.Encode(r)
+	return b.Bytes(), err
 }
 
-// WriteMarkdown writes the report for a pull request: what moved at a glance, the
-// rest folded away.
-func (r *Report) WriteMarkdown(w io.Writer) error {
+// Markdown is the report for a pull request: what moved at a glance, the rest folded
+// away.
+func (r *Report) Markdown() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "### Gate, lane %s: %s\n\n%s\n\nBase: %s. Head: %s.\n", r.Lane, r.Verdict, cell(r.Text), cell(r.Base.String()), cell(r.Head.String()))
 	var moved, still []*Row
@@ -81,8 +79,7 @@ func (r *Report) WriteMarkdown(w io.Writer) error {
 		markdownRows(&b, still)
 		b.WriteString("\n</details>\n")
 	}
-	_, err := w.Write(b.Bytes())
-	return err
+	return b.Bytes()
 }
 
 func markdownRows(b *bytes.Buffer, rows []*Row) {
@@ -131,9 +128,9 @@ type (
 	}
 )
 
-// WriteJUnit writes a test case a row, and one for the lane's verdict: a FAIL is a
-// failure, UNMEASURABLE an error, what was not judged is skipped.
-func (r *Report) WriteJUnit(w io.Writer) error {
+// JUnit is a test case a row, and one for the lane's verdict: a FAIL is a failure,
+// UNMEASURABLE an error, what was not judged is skipped.
+func (r *Report) JUnit() ([]byte, error) {
 	s := junitSuite{Name: "gate lane " + r.Lane}
 	s.add(junitCase{Name: "verdict"}, r.Verdict, r.Text)
 	for i := range r.Rows {
@@ -149,11 +146,7 @@ func (r *Report) WriteJUnit(w io.Writer) error {
 		s.Cases[i].Class = "gate." + r.Lane
 	}
 	out, err := xml.MarshalIndent(&s, "", "  ")
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(w, "%s%s\n", xml.Header, out)
-	return err
+	return fmt.Appendf(nil, "%s%s\n", xml.Header, out), err
 }
 
 func (s *junitSuite) add(c junitCase, v Verdict, why string) {

@@ -1,10 +1,8 @@
 package gate
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -41,11 +39,7 @@ var ErrWaiver = errors.New("waivers")
 // A waiver that has expired by now, names what known does not know, or holds for
 // more than 90 days is an error (ErrWaiver), as is anything else that is wrong: a
 // waiver that nobody looks at any more would excuse what it was not made for.
-func ReadWaivers(r io.Reader, known func(metric string) bool, now time.Time) ([]Waiver, error) {
-	raw, err := io.ReadAll(r)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrWaiver, err)
-	}
+func ReadWaivers(raw []byte, known func(metric string) bool, now time.Time) ([]Waiver, error) {
 	var file struct {
 		Waivers []struct {
 			Metric  string `yaml:"metric"`
@@ -54,7 +48,7 @@ func ReadWaivers(r io.Reader, known func(metric string) bool, now time.Time) ([]
 			Expires string `yaml:"expires"`
 		} `yaml:"waivers"`
 	}
-	if err := yaml.NewDecoder(bytes.NewReader(raw), yaml.Strict()).Decode(&file); err != nil && !errors.Is(err, io.EOF) {
+	if err := yaml.UnmarshalWithOptions(raw, &file, yaml.Strict()); err != nil {
 		return nil, fmt.Errorf("%w: %s", ErrWaiver, firstLine(err))
 	}
 	var out []Waiver

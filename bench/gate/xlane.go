@@ -24,8 +24,8 @@ import (
 // does not pay for one that rises.
 const bytesTolerance = 0.001
 
-// rewrite is how a baseline is brought up to date.
-const rewrite = "dyno gate --lane x --write-baseline"
+// writeAnew is how a baseline is brought up to date.
+const writeAnew = "dyno gate --lane x --write-baseline"
 
 // Counters are the two sides of a comparison.
 type Counters struct {
@@ -47,7 +47,7 @@ func JudgeCounters(in Counters) *Report {
 	}
 	if in.Base.Workload != in.Head.Workload {
 		x.r.Verdict = Unmeasurable
-		x.r.Text = fmt.Sprintf("the base has another workload (%s) than head (%s); %s", in.Base.Workload, in.Head.Workload, rewrite)
+		x.r.Text = fmt.Sprintf("the base has another workload (%s) than head (%s); %s", in.Base.Workload, in.Head.Workload, writeAnew)
 		return x.r
 	}
 	x.judge()
@@ -92,7 +92,7 @@ func (x *xlane) judge() {
 			}
 			v := head.Value()
 			m, _ := head.Metric()
-			x.row(Row{Name: head.Name, Unit: m.Unit, Head: &v, Verdict: Advisory, Note: "new: the base does not have it; " + rewrite})
+			x.row(Row{Name: head.Name, Unit: m.Unit, Head: &v, Verdict: Advisory, Note: "new: the base does not have it; " + writeAnew})
 		}
 	}
 	for _, u := range x.Unequal {
@@ -104,7 +104,7 @@ func (x *xlane) judge() {
 		}
 	}
 	if other := x.otherGo(); other != "" {
-		x.r.Notes = append(x.r.Notes, "allocations are not judged: "+other+"; "+rewrite)
+		x.r.Notes = append(x.r.Notes, "allocations are not judged: "+other+"; "+writeAnew)
 	}
 }
 
@@ -139,7 +139,7 @@ func (x *xlane) compare(base, head *replay.Counter) {
 		row.Verdict, row.Note = Fail, m.Blind
 		x.waive(&row, b, h)
 	case exceeds(m, head, base):
-		row.Verdict, row.Note = Improved, rewrite
+		row.Verdict, row.Note = Improved, writeAnew
 	}
 	x.row(row)
 }
@@ -184,7 +184,7 @@ func (x *xlane) conclude() {
 		x.r.Text = "the replay does not do the same each time, which is a fault of the replay: " + strings.Join(x.core, ", ")
 	case len(x.missing) > 0:
 		x.r.Verdict = Unmeasurable
-		x.r.Text = fmt.Sprintf("head does not count what the base has: %s; if that is meant, %s", strings.Join(x.missing, ", "), rewrite)
+		x.r.Text = fmt.Sprintf("head does not count what the base has: %s; if that is meant, %s", strings.Join(x.missing, ", "), writeAnew)
 	case len(failed) > 0:
 		x.r.Verdict = Fail
 		x.r.Text = fmt.Sprintf("%d of %d counters rose: %s", len(failed), len(x.r.Rows), strings.Join(worst[:min(len(worst), namesMax)], ", "))
@@ -215,7 +215,7 @@ func (x *xlane) passed() string {
 		text += "; " + strings.Join(also, ", ")
 	}
 	if x.r.count(Improved) > 0 {
-		text += "; bring the baseline up to date: " + rewrite
+		text += "; bring the baseline up to date: " + writeAnew
 	}
 	return text
 }

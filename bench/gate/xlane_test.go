@@ -89,7 +89,7 @@ func TestRules(t *testing.T) {
 // TestOtherWorkload: nothing is compared.
 func TestOtherWorkload(t *testing.T) {
 	r := JudgeCounters(Counters{Base: counted(nil), Head: counted(func(s *replay.Set) { s.Workload = "v" })})
-	if r.Verdict != Unmeasurable || len(r.Rows) > 0 || !strings.Contains(r.Text, rewrite) {
+	if r.Verdict != Unmeasurable || len(r.Rows) > 0 || !strings.Contains(r.Text, writeAnew) {
 		t.Errorf("%+v", r)
 	}
 }
@@ -146,12 +146,12 @@ func TestReadWaivers(t *testing.T) {
 	known := func(m string) bool { return m == "three/produce/fsyncs" || m == "one/fetch/allocs" }
 	good := "waivers:\n  - metric: three/produce/fsyncs\n    allow: 3%\n    reason: it must\n    expires: 2027-01-31\n" +
 		"  - metric: one/fetch/allocs\n    allow: 0.5\n    reason: it must\n    expires: 2026-12-02\n"
-	got, err := ReadWaivers(strings.NewReader(good), known, now)
+	got, err := ReadWaivers([]byte(good), known, now)
 	if err != nil || len(got) != 2 || got[0].Share != 0.03 || got[0].Value != 0 || got[1].Value != 0.5 || got[0].Reason != "it must" {
 		t.Fatalf("%v: %+v", err, got)
 	}
 	for _, none := range []string{"", "# nothing\n", "waivers: []\n"} {
-		if got, err := ReadWaivers(strings.NewReader(none), known, now); err != nil || len(got) > 0 {
+		if got, err := ReadWaivers([]byte(none), known, now); err != nil || len(got) > 0 {
 			t.Errorf("%q: %v, %+v", none, err, got)
 		}
 	}
@@ -163,7 +163,7 @@ func TestReadWaivers(t *testing.T) {
 		{"allow: 3%", "allow: -3%", "how much more is allowed"}, {"allow: 3%", "allow: much", "how much more is allowed"},
 		{"allow: 3%", "allow: 3%\n    because: no", "unknown field"}, {"waivers:", "waver:", "unknown field"},
 	} {
-		_, err := ReadWaivers(strings.NewReader(strings.Replace(good, x.old, x.new, 1)), known, now)
+		_, err := ReadWaivers([]byte(strings.Replace(good, x.old, x.new, 1)), known, now)
 		if err == nil || !strings.Contains(err.Error(), x.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s for %s: %v, want %q", x.new, x.old, err, x.want)
 		}

@@ -14,15 +14,14 @@ import (
 
 // readWaivers reads the waivers; where nobody named a file there may be none.
 func (f *gateFlags) readWaivers(base, head *replay.Set) ([]gate.Waiver, error) {
-	file, err := os.Open(f.waivers)
+	raw, err := os.ReadFile(f.waivers)
 	if errors.Is(err, os.ErrNotExist) && f.waivers == waiversFile {
 		return nil, nil
 	} else if err != nil {
 		return nil, err
 	}
-	defer file.Close()
 	known := func(name string) bool { return base.Find(name) != nil || head.Find(name) != nil }
-	w, err := gate.ReadWaivers(file, known, time.Now())
+	w, err := gate.ReadWaivers(raw, known, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.waivers, err)
 	}
@@ -34,14 +33,23 @@ func (f *gateFlags) tell(out io.Writer, r *gate.Report, head *replay.Set) error 
 	if err := os.MkdirAll(f.out, 0o755); err != nil {
 		return err
 	}
-	for name, write := range map[string]func(io.Writer) error{
-		"verdict.json": r.WriteJSON, "summary.md": r.WriteMarkdown, "junit.xml": r.WriteJUnit, "counters.json": head.Write,
-	} {
-		if err := writeFile(filepath.Join(f.out, name), write); err != nil {
+	verdict, err := r.JSON()
+	if err != nil {
+		return err
+	}
+	junit, err := r.JUnit()
+	if err != nil {
+		return err
+	}
+	for name, b := range map[string][]byte{"verdict.json": verdict, "summary.md": r.Markdown(), "junit.xml": junit} {
+		if err := os.WriteFile(filepath.Join(f.out, name), b, 0o644); err != nil {
 			return err
 		}
 	}
-	if err := r.WriteTable(out, f.all); err != nil {
+	if err := writeFile(filepath.Join(f.out, "counters.json"), head.Write); err != nil {
+		return err
+	}
+	if _, err := out.Write(r.Table(f.all)); err != nil {
 		return err
 	}
 	if r.Verdict == gate.Pass {
