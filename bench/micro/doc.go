@@ -1,0 +1,12 @@
+// Package micro is what one process of a broker does, measured in a process by
+// itself in about a second: a batch is decoded, records are appended to the log, a
+// node of a cluster of one takes records and gives them back over its own socket.
+//
+// It does not compare or judge; two commits are compared by running this package
+// of each. So it is part of what is measured, and its loops are short: fixed
+// numbers of records, requests that were encoded beforehand, a client that does no
+// more than count. Figures are CPU seconds of the whole process per million
+// records, and the rates that went with them.
+//
+// Read next: work.go, node.go.
+package micro
