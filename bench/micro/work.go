@@ -35,7 +35,7 @@ const (
 	recordBytes     = 1 << 10
 	batchRecords    = 16
 	batchesMade     = 256 // different ones, used in turn
-	decodeRecords   = 2_000_000
+	decodeRecords   = 1_000_000
 	appendRecords   = 24_000
 	appenders       = 64
 	produceRecords  = 40_000

@@ -3,6 +3,9 @@ package paired
 import (
 	"fmt"
 	"math"
+	"slices"
+
+	"dyno/bench/gate"
 )
 
 // stuckAfter is how many blocks of one order, and none of the other, are taken for
@@ -16,7 +19,7 @@ const stuckAfter = 20
 // else. Error: ErrHarness, with the first fault.
 func (l *Ledger) Audit(p *Plan, limits *Limits) error {
 	a := &auditor{ledger: l, plan: p, limits: limits, open: map[Slot]*Linked{}, ran: map[Slot][]*Run{},
-		done: map[Slot]bool{}, dirs: map[string]bool{}, program: map[string]Slot{}, orders: map[string]int{}}
+		done: map[Slot]bool{}, dirs: map[string]bool{}, program: map[string]Slot{}, orders: map[gate.Order]int{}}
 	for n, line := range l.Lines {
 		var err error
 		switch {
@@ -31,7 +34,7 @@ func (l *Ledger) Audit(p *Plan, limits *Limits) error {
 			return fmt.Errorf("%w: line %d of the ledger: %w", ErrHarness, n+2, err)
 		}
 	}
-	if n := a.orders[orderABBA] + a.orders[orderBAAB]; n >= stuckAfter && len(a.orders) == 1 {
+	if n := a.orders[gate.ABBA] + a.orders[gate.BAAB]; n >= stuckAfter && len(a.orders) == 1 {
 		return fmt.Errorf("%w: all of %d blocks have the same order: the coin does not fall", ErrHarness, n)
 	}
 	return nil
@@ -47,7 +50,7 @@ type auditor struct {
 	done    map[Slot]bool    // blocks that count
 	dirs    map[string]bool
 	program map[string]Slot // who was linked first with that hash
-	orders  map[string]int
+	orders  map[gate.Order]int
 }
 
 func (a *auditor) linked(k *Linked) error {
@@ -60,7 +63,7 @@ func (a *auditor) linked(k *Linked) error {
 	if k.Programs[Base] == "" || k.Programs[Base] == k.Programs[Head] {
 		return fmt.Errorf("%s: both sides have one program", k.Slot)
 	}
-	toss := TossOf(a.ledger.Header.Seed, k.Slot)
+	toss := a.plan.Toss(a.ledger.Header.Seed, k.Slot)
 	for side, hash := range k.Programs {
 		if k.Layouts[side] != toss.Layouts[side] {
 			return fmt.Errorf("%s: the layout of %s is not the one that was drawn", k.Slot, side)
@@ -83,7 +86,7 @@ func (a *auditor) run(r *Run) error {
 	if place == runsPerBlock || r.Place != place+1 {
 		return fmt.Errorf("%s: run %d after %d runs", r.Slot, r.Place, place)
 	}
-	if want := TossOf(a.ledger.Header.Seed, r.Slot).side(place); r.Side != want {
+	if want := a.plan.Toss(a.ledger.Header.Seed, r.Slot).side(place); r.Side != want {
 		return fmt.Errorf("%s: run %d is of %s, the coin gave it to %s", r.Slot, r.Place, r.Side, want)
 	}
 	if r.Program != k.Programs[r.Side] {
@@ -93,9 +96,9 @@ func (a *auditor) run(r *Run) error {
 		return fmt.Errorf("%s: run %d had directory %q, which is not its own", r.Slot, r.Place, r.Dir)
 	}
 	a.dirs[r.Dir] = true
-	for _, m := range a.plan.Metrics {
-		if v, ok := r.Values[m]; r.Status == OK && (!ok || !(v > 0) || math.IsInf(v, 0)) {
-			return fmt.Errorf("%s: run %d of %s has %v for %s", r.Slot, r.Place, r.Side, v, m)
+	for _, m := range a.plan.Rule.Metrics {
+		if v, ok := r.Values[m.Name]; r.Status == OK && (!ok || !(v > 0) || math.IsInf(v, 0)) {
+			return fmt.Errorf("%s: run %d of %s has %v for %s", r.Slot, r.Place, r.Side, v, m.Name)
 		}
 	}
 	a.ran[r.Slot] = append(a.ran[r.Slot], r)
@@ -107,18 +110,17 @@ func (a *auditor) closed(c *Closed) error {
 	if k == nil || k.Try != c.Try || len(ran) != runsPerBlock {
 		return fmt.Errorf("%s: closed with %d of %d runs", c.Slot, len(ran), runsPerBlock)
 	}
-	for _, r := range ran {
-		if r.Status != OK {
-			return fmt.Errorf("%s: run %d is %s and the block was closed", c.Slot, r.Place, r.Status)
-		}
-	}
-	if want := TossOf(a.ledger.Header.Seed, c.Slot).Order; c.Order != want {
+	if want := a.plan.Toss(a.ledger.Header.Seed, c.Slot).Order; c.Order != want {
 		return fmt.Errorf("%s: order %s, the coin fell on %s", c.Slot, c.Order, want)
 	}
 	if disturbed := len(a.limits.exceeded(c.Signals)) > 0; disturbed != (len(c.Redo) > 0) {
 		return fmt.Errorf("%s: set aside is %v, by its signals it should be %v", c.Slot, len(c.Redo) > 0, disturbed)
 	}
-	if len(c.Redo) == 0 {
+	bad := slices.ContainsFunc(ran, func(r *Run) bool { return r.Status != OK })
+	if quiet := len(c.Redo) == 0; (c.Void != "") != (bad && quiet) {
+		return fmt.Errorf("%s: void is %q, with a bad run %v and quiet %v", c.Slot, c.Void, bad, quiet)
+	}
+	if len(c.Redo) == 0 && c.Void == "" {
 		a.done[c.Slot] = true
 		a.orders[c.Order]++
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"dyno/bench/gate"
 )
 
 // Faults planted in the stand: what a comparison that mixes things up would do.
@@ -41,7 +43,7 @@ func TestFaultsOfTheStandAreNoticed(t *testing.T) {
 	} {
 		f := &fake{}
 		c.plant(f)
-		end, _, err := compare(t, t.Context(), t.TempDir(), f, &wants{looks: []int{6}})
+		end, _, err := compare(t, t.Context(), t.TempDir(), f, &wants{look: 6})
 		if !errors.Is(err, ErrHarness) || !strings.Contains(err.Error(), c.word) {
 			t.Errorf("%s: %+v, %v", name, end, err)
 		}
@@ -52,7 +54,7 @@ func TestFaultsOfTheStandAreNoticed(t *testing.T) {
 // chooses among its blocks, would write.
 func TestFaultsOfTheLedgerAreNoticed(t *testing.T) {
 	f := &fake{steal: func(link int) float64 { return map[bool]float64{true: 0.05}[link == 2] }}
-	_, l, err := compare(t, t.Context(), t.TempDir(), f, &wants{looks: []int{6}})
+	_, l, err := compare(t, t.Context(), t.TempDir(), f, &wants{look: 6})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +63,7 @@ func TestFaultsOfTheLedgerAreNoticed(t *testing.T) {
 	if err := l.Audit(&plan, &limits); err != nil {
 		t.Fatal(err)
 	}
-	isRun := func(line Line) bool { return line.Run != nil && line.Run.Stage == Main }
+	isRun := func(line Line) bool { return line.Run != nil }
 	for name, c := range map[string]struct {
 		plant func([]Line) []Line
 		word  string
@@ -77,7 +79,7 @@ func TestFaultsOfTheLedgerAreNoticed(t *testing.T) {
 		"order misstated": {func(lines []Line) []Line {
 			for i := range lines {
 				if lines[i].Closed != nil {
-					lines[i].Closed.Order = orderABBA
+					lines[i].Closed.Order = gate.ABBA
 				}
 			}
 			return lines
@@ -121,7 +123,7 @@ func TestFaultsOfTheLedgerAreNoticed(t *testing.T) {
 			i := slices.IndexFunc(lines, isRun)
 			lines[i].Run.Status = Failed
 			return lines
-		}, "is failed"},
+		}, "with a bad run true"},
 		"a run from nowhere": {func(lines []Line) []Line {
 			i := slices.IndexFunc(lines, func(l Line) bool { return l.Linked != nil })
 			return slices.Delete(lines, i, i+1)
@@ -145,10 +147,10 @@ func TestFaultsOfTheLedgerAreNoticed(t *testing.T) {
 // A coin that always falls on one side obeys itself; only many blocks show it.
 func TestStuckCoinIsNoticed(t *testing.T) {
 	l := &Ledger{Header: Header{Schema: Schema, Seed: 7}}
-	for n := 1; len(l.Lines) < 6*stuckAfter; n++ {
+	for n := 0; len(l.Lines) < 6*stuckAfter; n++ {
 		s := Slot{Main, n}
-		toss := TossOf(7, s)
-		if toss.Order != orderABBA {
+		toss := plan.Toss(7, s)
+		if toss.Order != gate.ABBA {
 			continue // as if the others had never been
 		}
 		programs := map[Side]string{Base: "b" + s.String(), Head: "h" + s.String()}

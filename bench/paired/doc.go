@@ -2,8 +2,8 @@
 // an order that a coin decides, and keeps every run in a ledger.
 //
 // It does not know what a run does: a Stand makes the programs and runs them. It
-// does not decide either: a Judge is asked at each look what the blocks say, and
-// whether more are needed.
+// does not decide either: package gate throws the coins, and is asked at each look
+// what the blocks say and whether it needs more.
 //
 // A comparison, in order:
 //

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"dyno/bench/gate"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,10 +39,10 @@ func (f *fake) Probe(context.Context, uint64) (map[string]float64, error) {
 	return map[string]float64{"rate": 1000}, nil
 }
 
-func (f *fake) Link(_ context.Context, s Slot, layouts map[Side]uint32) (map[Side]string, error) {
+func (f *fake) Link(_ context.Context, s Slot, t Toss) (map[Side]string, error) {
 	f.links = append(f.links, s)
 	f.linked = map[Side]string{}
-	for side, layout := range layouts {
+	for side, layout := range t.Layouts {
 		f.linked[side] = fmt.Sprintf("%s-%d", side, layout)
 	}
 	if f.relink != nil {
@@ -82,32 +84,41 @@ func (f *fake) Run(ctx context.Context, t Turn) (Outcome, error) {
 
 func (f *fake) Look() Reading { return f.now }
 
-// wants is a judge that looks at these numbers of main blocks, then at a
-// confirmation, and keeps what it saw.
+// wants is a judge that decides nothing: it goes on until it has seen the blocks of
+// its last look and of a confirmation, and keeps what it saw.
 type wants struct {
-	looks    []int
-	confirm  int
-	asked    int
-	main     []Block
-	nulls    []Block
-	repeated []Block
+	look    int // of plan's
+	confirm int
+	asked   int
+	seen    *gate.Evidence
 }
 
-func (w *wants) judge(main, confirm, nulls []Block) (Want, error) {
+func (w *wants) judge(r gate.Rule, e *gate.Evidence) (*gate.Decision, error) {
 	w.asked++
-	w.main, w.repeated, w.nulls = main, confirm, nulls
-	for _, n := range w.looks {
-		if len(main) < n {
-			return Want{Main: n}, nil
+	w.seen = e
+	kept := func(blocks []gate.Block) (n int) {
+		for _, b := range blocks {
+			if b.Redo == "" {
+				n++
+			}
+		}
+		return n
+	}
+	for _, n := range r.Looks {
+		if have := kept(e.Blocks); n <= w.look && have < r.Slots(n) {
+			return &gate.Decision{Verdict: gate.Continue, Need: gate.Need{Blocks: r.Slots(n) - have}}, nil
 		}
 	}
-	if len(confirm) < w.confirm {
-		return Want{Confirm: w.confirm}, nil
+	if have := kept(e.Confirm); have < w.confirm {
+		return &gate.Decision{Verdict: gate.Continue, Need: gate.Need{Confirm: w.confirm - have}}, nil
 	}
-	return Want{}, nil
+	return &gate.Decision{Verdict: gate.Inconclusive}, nil
 }
 
-var plan = Plan{Looks: []int{6, 9}, Nulls: 2, Confirm: 3, Metrics: []string{"cpu", "rate"}}
+var plan = Plan{Rule: gate.Rule{Metrics: []gate.Metric{{Name: "cpu"}, {Name: "rate", Higher: true}}, Looks: []int{6, 9}, Nulls: 2, Confirm: 3, RedoShare: 0.3}}
+
+// decided is how a comparison ends whose judge decided.
+func decided(e End) bool { return e.Decision != nil && e.Unfit == "" && e.Broken == "" }
 
 func header(seed uint64) Header {
 	return Header{Lane: "t", Base: "b", Head: "h", Config: json.RawMessage(`{"x":1}`), Fingerprint: "here", Seed: seed}

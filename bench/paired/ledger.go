@@ -11,7 +11,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
+
+	"dyno/bench/gate"
 )
 
 // Schema is the version of a ledger: one line of JSON for its Header, then one for
@@ -78,14 +81,16 @@ type Run struct {
 }
 
 // Closed ends a try whose four runs are all there. With a reason in Redo it does
-// not count and the block is run again.
+// not count and the block is run again. With one in Void a run said nothing although
+// the machine was quiet: that ends the comparison.
 type Closed struct {
 	Slot
-	Try     int       `json:"try"`
-	Order   string    `json:"order"`
-	Signals Signals   `json:"signals"`
-	Redo    []string  `json:"redo,omitempty"`
-	At      time.Time `json:"at"`
+	Try     int        `json:"try"`
+	Order   gate.Order `json:"order"`
+	Signals Signals    `json:"signals"`
+	Redo    []string   `json:"redo,omitempty"`
+	Void    string     `json:"void,omitempty"`
+	At      time.Time  `json:"at"`
 }
 
 // Ledger is the file of one comparison. One goroutine owns it, under the lab lock.
@@ -272,7 +277,7 @@ func (l *Ledger) tries(s Slot) (n int) {
 // counted is the try at a block that counts; 0 where there is none yet.
 func (l *Ledger) counted(s Slot) int {
 	for _, line := range l.Lines {
-		if c := line.Closed; c != nil && c.Slot == s && len(c.Redo) == 0 {
+		if c := line.Closed; c != nil && c.Slot == s && len(c.Redo) == 0 && c.Void == "" {
 			return c.Try
 		}
 	}
@@ -280,69 +285,72 @@ func (l *Ledger) counted(s Slot) int {
 }
 
 // Kept is how many blocks count.
-func (l *Ledger) Kept() (n int) {
+func (l *Ledger) Kept() int { return l.kept(Main) + l.kept(Confirm) }
+
+func (l *Ledger) kept(stage Stage) (n int) {
+	for l.counted(Slot{stage, n}) > 0 {
+		n++
+	}
+	return n
+}
+
+// Redone is how many whole blocks of a stage were set aside, for signals of the
+// machine.
+func (l *Ledger) Redone(stage Stage) (n int) {
 	for _, line := range l.Lines {
-		if line.Closed != nil && len(line.Closed.Redo) == 0 {
+		if c := line.Closed; c != nil && c.Stage == stage && len(c.Redo) > 0 {
 			n++
 		}
 	}
 	return n
 }
 
-// Redone is how many whole blocks were set aside, for signals of the machine.
-func (l *Ledger) Redone() (n int) {
+// Evidence is what a judge is given: every block whose four runs are there, those
+// that were set aside among them. A run's commit is that of the program which ran,
+// not of the side that was due.
+func (l *Ledger) Evidence(p *Plan, nulls map[string][]float64) *gate.Evidence {
+	e := &gate.Evidence{Base: l.Header.Base, Head: l.Header.Head, Seed: l.Header.Seed, ConfirmSeed: ConfirmSeed(l.Header.Seed), Ledger: nulls}
 	for _, line := range l.Lines {
-		if line.Closed != nil && len(line.Closed.Redo) > 0 {
-			n++
+		c := line.Closed
+		if c == nil || c.Void != "" {
+			continue
+		}
+		b := gate.Block{Number: c.Number, Null: p.Toss(l.Header.Seed, c.Slot).Null, Order: c.Order, Redo: strings.Join(c.Redo, "; "), Runs: l.runs(p, c)}
+		if c.Stage == Main {
+			e.Blocks = append(e.Blocks, b)
+		} else {
+			e.Confirm = append(e.Confirm, b)
 		}
 	}
-	return n
+	return e
 }
 
-// Counted lists the runs of all blocks that count, in the order they were measured.
-func (l *Ledger) Counted() (runs []*Run) {
+// runs are the runs of a closed try, in the order in which they were measured.
+func (l *Ledger) runs(p *Plan, c *Closed) (runs []gate.Run) {
+	commits, layouts := map[string]string{}, map[string]uint32{} // by program
 	for _, line := range l.Lines {
-		if r := line.Run; r != nil && l.counted(r.Slot) == r.Try {
-			runs = append(runs, r)
+		if k := line.Linked; k != nil && k.Slot == c.Slot && k.Try == c.Try {
+			for side, hash := range k.Programs {
+				commits[hash], layouts[hash] = l.Header.Base, k.Layouts[side]
+				if side == Head && !p.Toss(l.Header.Seed, c.Slot).Null {
+					commits[hash] = l.Header.Head
+				}
+			}
+		}
+		if r := line.Run; r != nil && r.Slot == c.Slot && r.Try == c.Try {
+			runs = append(runs, gate.Run{Commit: commits[r.Program], Layout: int64(layouts[r.Program]), At: r.Began.UnixNano(), Values: r.Values})
 		}
 	}
 	return runs
 }
 
-// Block is one block as a judge sees it: the two values of each side, in the order
-// they were measured.
-type Block struct {
-	Order      string
-	Base, Head map[string][2]float64
-}
-
-// blocks gathers the counted blocks of a stage, in the order of their numbers, up
-// to the first that is missing.
-func (l *Ledger) blocks(stage Stage, metrics []string) (blocks []Block) {
-	for n := 1; ; n++ {
-		s := Slot{stage, n}
-		try := l.counted(s)
-		if try == 0 {
-			return blocks
+// Stored lists the runs that a result shows, in the order they were measured: those
+// of blocks that count, and those that were not good.
+func (l *Ledger) Stored() (runs []*Run) {
+	for _, line := range l.Lines {
+		if r := line.Run; r != nil && (r.Status != OK || l.counted(r.Slot) == r.Try) {
+			runs = append(runs, r)
 		}
-		b := Block{Base: map[string][2]float64{}, Head: map[string][2]float64{}}
-		seen := map[Side]int{}
-		for _, line := range l.Lines {
-			if c := line.Closed; c != nil && c.Slot == s && c.Try == try {
-				b.Order = c.Order
-			}
-			r := line.Run
-			if r == nil || r.Slot != s || r.Try != try {
-				continue
-			}
-			of := map[Side]map[string][2]float64{Base: b.Base, Head: b.Head}[r.Side]
-			for _, m := range metrics {
-				two := of[m]
-				two[seen[r.Side]] = r.Values[m]
-				of[m] = two
-			}
-			seen[r.Side]++
-		}
-		blocks = append(blocks, b)
 	}
+	return runs
 }

@@ -4,8 +4,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
+
+	"dyno/bench/gate"
 )
 
 // Side is one of the two programs of a block.
@@ -20,90 +21,90 @@ const (
 // Stage is what a block is for.
 type Stage string
 
-// The stages. A confirmation repeats a finding with blocks of its own; a null
-// block compares base with itself linked anew.
+// The stages. A confirmation repeats a finding with blocks of its own, whose coins
+// have another seed.
 const (
 	Main    Stage = "main"
-	Null    Stage = "null"
 	Confirm Stage = "confirm"
 )
 
 // runsPerBlock is how many runs a block has: two of each side.
 const runsPerBlock = 4
 
-// The orders of a block, as four letters: A is base, B is head. Either cancels a
-// drift that is linear over the block.
-const (
-	orderABBA = "ABBA"
-	orderBAAB = "BAAB"
-)
-
 // Plan is which blocks a comparison may come to run.
 type Plan struct {
-	Looks   []int         // numbers of main blocks, ascending, after which the judge is asked
-	Nulls   int           // null blocks, mixed into those before the first look
-	Confirm int           // blocks of a confirmation
-	Pause   time.Duration // at least, between the last main block and the confirmation
-	Metrics []string      // what each good run measures
+	Rule  gate.Rule
+	Pause time.Duration // at least, between the last main block and the confirmation
 }
 
 func (p *Plan) check() error {
-	last := 0
-	for _, n := range p.Looks {
-		if n <= last {
-			return fmt.Errorf("looks %v: want ascending numbers of blocks from 1", p.Looks)
-		}
-		last = n
-	}
-	if last == 0 || p.Nulls < 0 || p.Confirm < 0 || len(p.Metrics) == 0 {
-		return fmt.Errorf("a plan of looks %v, %d nulls, %d confirmations and %d metrics", p.Looks, p.Nulls, p.Confirm, len(p.Metrics))
+	if len(p.Rule.Looks) == 0 || len(p.Rule.Metrics) == 0 {
+		return fmt.Errorf("%w: a plan without looks or metrics", gate.ErrRule)
 	}
 	return nil
 }
 
 // Slot is one block of a plan.
 type Slot struct {
-	Stage Stage `json:"stage"`
-	Block int   `json:"block"` // from 1 within its stage
+	Stage  Stage `json:"stage"`
+	Number int   `json:"number"` // from 0 within its stage
 }
 
 func (s Slot) String() string {
 	if s.Stage == Main {
-		return fmt.Sprintf("block %d", s.Block)
+		return fmt.Sprintf("block %d", s.Number+1)
 	}
-	return fmt.Sprintf("%s block %d", s.Stage, s.Block)
+	return fmt.Sprintf("confirmation %d", s.Number+1)
 }
 
 // Toss is what chance decides about a block.
 type Toss struct {
-	Order   string          // orderABBA or orderBAAB
-	Layouts map[Side]uint32 // for the linker; never 0, never equal
+	Null    bool // base against base, linked anew
+	Order   gate.Order
+	Layouts map[Side]uint32 // for the linker; above 0, and of no other block
 }
+
+// Toss throws the coins of a block, those of package gate for its order. They
+// depend on the seed and the slot alone, so a block that is run again has the order
+// it had, also where another process goes on.
+func (p *Plan) Toss(seed uint64, s Slot) Toss {
+	t := Toss{Layouts: map[Side]uint32{}}
+	if s.Stage == Main {
+		slot := p.Rule.Slot(seed, s.Number)
+		t.Null, t.Order = slot.Null, slot.Order
+	} else {
+		t.Order = gate.Coin(ConfirmSeed(seed), s.Number)
+	}
+	r := source(seed, fmt.Sprintf("layouts %s %d", s.Stage, s.Number))
+	for i, side := range []Side{Base, Head} {
+		// The low bits tell blocks and sides apart, whatever chance does above them.
+		own := uint32(2*s.Number + i)
+		if s.Stage == Confirm {
+			own += confirmLayouts
+		}
+		t.Layouts[side] = (r.Uint32N(layoutDraws)+1)<<layoutBits | own
+	}
+	return t
+}
+
+// A layout is a draw and the number of who has it. BlocksMax keeps the numbers
+// within their bits.
+const (
+	layoutBits     = 11
+	layoutDraws    = 1 << 19
+	confirmLayouts = 1 << (layoutBits - 1)
+
+	// BlocksMax is how many blocks a stage may have.
+	BlocksMax = confirmLayouts / 2
+)
+
+// ConfirmSeed is the seed of the coins of a confirmation.
+func ConfirmSeed(seed uint64) uint64 { return source(seed, "confirmation").Uint64() }
 
 // source is the chance of one purpose: the same for the same seed, unlike any
 // other's.
 func source(seed uint64, purpose string) *rand.Rand {
 	return rand.New(rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "dyno paired %d %s", seed, purpose))))
-}
-
-// layoutMax bounds what is given to the linker, which takes any integer above 0.
-const layoutMax = 1 << 30
-
-// TossOf throws the coins of a block. They depend on the seed and the slot alone,
-// so a block that is run again has the order it had, and one that another run of
-// the program goes on with, too.
-func TossOf(seed uint64, s Slot) Toss {
-	r := source(seed, fmt.Sprintf("toss %s %d", s.Stage, s.Block))
-	t := Toss{Order: orderABBA, Layouts: map[Side]uint32{}}
-	if r.IntN(2) == 1 {
-		t.Order = orderBAAB
-	}
-	t.Layouts[Base] = r.Uint32N(layoutMax) + 1
-	t.Layouts[Head] = r.Uint32N(layoutMax) + 1
-	for t.Layouts[Head] == t.Layouts[Base] {
-		t.Layouts[Head] = r.Uint32N(layoutMax) + 1
-	}
-	return t
 }
 
 // side is who runs at a place of the order, from 0.
@@ -112,27 +113,4 @@ func (t Toss) side(place int) Side {
 		return Base
 	}
 	return Head
-}
-
-// sequence lists main and null blocks in the order they run: the nulls at places
-// that chance gives them before the first look.
-func (p *Plan) sequence(seed uint64) []Slot {
-	first := p.Looks[0]
-	kinds := []byte(strings.Repeat("m", first) + strings.Repeat("n", p.Nulls))
-	r := source(seed, "sequence")
-	r.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
-	var slots []Slot
-	count := map[Stage]int{}
-	add := func(s Stage) { count[s]++; slots = append(slots, Slot{s, count[s]}) }
-	for _, k := range kinds {
-		if k == 'n' {
-			add(Null)
-		} else {
-			add(Main)
-		}
-	}
-	for range p.Looks[len(p.Looks)-1] - first {
-		add(Main)
-	}
-	return slots
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"dyno/bench/gate"
 )
 
 // Stand makes the two programs of a block and runs them. Its methods are called by
@@ -13,9 +15,9 @@ type Stand interface {
 	// Probe finds out what load all runs offer. What it returns holds for the whole
 	// comparison, however often that is interrupted.
 	Probe(ctx context.Context, seed uint64) (map[string]float64, error)
-	// Link makes the programs of a block and returns their hashes. In a Null block
+	// Link makes the programs of a block and returns their hashes. In a null block
 	// both are of the base commit.
-	Link(ctx context.Context, s Slot, layouts map[Side]uint32) (map[Side]string, error)
+	Link(ctx context.Context, s Slot, t Toss) (map[Side]string, error)
 	// Rest returns when the machine has settled after the links.
 	Rest(ctx context.Context, s Slot) error
 	// Run runs the side's program of the block that was linked last, in fresh
@@ -28,6 +30,7 @@ type Stand interface {
 // Turn is one run that is due.
 type Turn struct {
 	Slot
+	Null  bool
 	Place int // 1 to 4
 	Side  Side
 	Load  map[string]float64 // from Probe
@@ -44,12 +47,8 @@ type Outcome struct {
 	Values  map[string]float64
 }
 
-// Want is how many blocks a judge wants to see before it is asked again, counted
-// from the first. With neither it has decided.
-type Want struct{ Main, Confirm int }
-
-// Judge says what the blocks so far want.
-type Judge func(main, confirm, nulls []Block) (Want, error)
+// Judge decides on the evidence so far, or says what it needs: gate.Judge.
+type Judge func(gate.Rule, *gate.Evidence) (*gate.Decision, error)
 
 // Comparison is one comparison. Its fields are set before Run.
 type Comparison struct {
@@ -58,17 +57,20 @@ type Comparison struct {
 	Ledger *Ledger
 	Stand  Stand
 	Judge  Judge
+	// Nulls are the values of earlier null blocks on this machine, by metric.
+	Nulls map[string][]float64
 }
 
-// End is how a comparison ended. Without Unfit and Broken the judge decided.
+// End is how a comparison ended: with a decision, unless a run ended it before.
 type End struct {
-	Unfit  string // why nothing can be concluded
-	Broken string // the promise that head broke
+	Decision *gate.Decision
+	Unfit    string // why nothing can be concluded
+	Broken   string // the promise that head broke
 }
 
-// Run runs the blocks that the judge wants, until it wants no more, and returns
-// how it ended. It blocks, minutes as a rule. When ctx ends, or the stand fails,
-// the block under way is lost and the ledger holds the others. Errors: ErrHarness,
+// Run runs the blocks that the judge needs, until it has decided, and returns how
+// it ended. It blocks, minutes as a rule. When ctx ends, or the stand fails, the
+// block under way is lost and the ledger holds the others. Errors: ErrHarness,
 // ErrViolation, ctx's, the stand's and the judge's own.
 func (c *Comparison) Run(ctx context.Context) (End, error) {
 	c.Limits.SetDefaults()
@@ -82,16 +84,14 @@ func (c *Comparison) Run(ctx context.Context) (End, error) {
 		if end, over, err := c.over(); over || err != nil {
 			return end, err
 		}
-		blocks := func(s Stage) []Block { return c.Ledger.blocks(s, c.Plan.Metrics) }
-		main, confirm := blocks(Main), blocks(Confirm)
-		want, err := c.Judge(main, confirm, blocks(Null))
+		d, err := c.Judge(c.Plan.Rule, c.Ledger.Evidence(&c.Plan, c.Nulls))
 		if err != nil {
 			return End{}, fmt.Errorf("judge: %w", err)
 		}
-		if want == (Want{}) {
-			return End{}, nil
+		if d.Verdict != gate.Continue {
+			return End{Decision: d}, nil
 		}
-		slots, err := c.due(want)
+		slots, err := c.due(d.Need)
 		if err != nil {
 			return End{}, err
 		}
@@ -101,24 +101,23 @@ func (c *Comparison) Run(ctx context.Context) (End, error) {
 	}
 }
 
-// due lists the blocks that are missing for what the judge wants.
-func (c *Comparison) due(w Want) ([]Slot, error) {
-	var slots []Slot
-	missing := func(s Slot) {
-		if c.Ledger.counted(s) == 0 {
-			slots = append(slots, s)
+// due lists the blocks that the judge needs next.
+func (c *Comparison) due(need gate.Need) (slots []Slot, err error) {
+	rule := &c.Plan.Rule
+	for _, s := range []struct {
+		stage      Stage
+		more, most int
+	}{{Main, need.Blocks, rule.Slots(rule.Looks[len(rule.Looks)-1])}, {Confirm, need.Confirm, rule.Confirm}} {
+		kept := c.Ledger.kept(s.stage)
+		if kept+s.more > s.most {
+			return nil, fmt.Errorf("%w: the judge needs %d more blocks of %s after %d, the rule has %d", ErrHarness, s.more, s.stage, kept, s.most)
 		}
-	}
-	for _, s := range c.Plan.sequence(c.Ledger.Header.Seed) {
-		if s.Stage == Null && w.Main > 0 || s.Block <= w.Main {
-			missing(s)
+		for n := range s.more {
+			slots = append(slots, Slot{s.stage, kept + n})
 		}
-	}
-	for n := range min(w.Confirm, c.Plan.Confirm) {
-		missing(Slot{Confirm, n + 1})
 	}
 	if len(slots) == 0 {
-		return nil, fmt.Errorf("%w: the judge wants %d blocks and %d of confirmation, the plan has no more", ErrHarness, w.Main, w.Confirm)
+		return nil, fmt.Errorf("%w: the judge goes on and needs nothing", ErrHarness)
 	}
 	return slots, nil
 }
@@ -139,6 +138,9 @@ func (c *Comparison) all(ctx context.Context, slots []Slot) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", slots[i], err)
 		}
+		if err := c.Ledger.Audit(&c.Plan, &c.Limits); err != nil {
+			return err // now, not at the look
+		}
 		if c.Ledger.counted(slots[i]) > 0 {
 			i++
 		}
@@ -149,22 +151,33 @@ func (c *Comparison) all(ctx context.Context, slots []Slot) error {
 // over says whether a run so far ends the comparison, or the machine does.
 func (c *Comparison) over() (End, bool, error) {
 	for _, line := range c.Ledger.Lines {
-		r := line.Run
-		switch {
-		case r == nil || r.Status == OK:
-		case r.Status == Invalid:
-			return End{Unfit: fmt.Sprintf("%s, run %d (%s) says nothing: %s", r.Slot, r.Place, r.Side, r.Problem)}, true, nil
-		case r.Side == Head && r.Stage != Null:
+		if line.Closed != nil && line.Closed.Void != "" {
+			return End{Unfit: fmt.Sprintf("%s: %s", line.Closed.Slot, line.Closed.Void)}, true, nil
+		}
+		switch r := line.Run; {
+		case r == nil || r.Status != Failed:
+		case r.Side == Head && !c.Plan.Toss(c.Ledger.Header.Seed, r.Slot).Null:
 			return End{Broken: fmt.Sprintf("%s, run %d (%s): %s", r.Slot, r.Place, r.Side, r.Problem)}, true, nil
 		default:
 			return End{}, true, fmt.Errorf("%w: %s, run %d: %s: choose a base that keeps its promises", ErrViolation, r.Slot, r.Place, r.Problem)
 		}
 	}
-	planned := max(c.Plan.Looks[0]+c.Plan.Nulls, c.Ledger.Kept())
-	if redone := c.Ledger.Redone(); float64(redone) > c.Limits.Redone*float64(planned) {
-		return End{Unfit: fmt.Sprintf("%d blocks of %d were disturbed by the machine: %s", redone, planned, c.lastRedo())}, true, nil
+	for stage, of := range map[Stage]int{Main: c.nextLook(), Confirm: c.Plan.Rule.Confirm} {
+		if redone := c.Ledger.Redone(stage); float64(redone) > c.Plan.Rule.RedoShare*float64(of) {
+			return End{Unfit: fmt.Sprintf("%d blocks of %d were disturbed by the machine: %s", redone, of, c.lastRedo())}, true, nil
+		}
 	}
 	return End{}, false, nil
+}
+
+// nextLook is how many blocks the look has that the blocks so far lead to.
+func (c *Comparison) nextLook() (of int) {
+	for _, look := range c.Plan.Rule.Looks {
+		if of = c.Plan.Rule.Slots(look); c.Ledger.kept(Main) <= of {
+			break
+		}
+	}
+	return of
 }
 
 func (c *Comparison) lastRedo() (why string) {
@@ -217,9 +230,9 @@ func (c *Comparison) pause(ctx context.Context, s Slot) error {
 
 // block makes one try at a block.
 func (c *Comparison) block(ctx context.Context, s Slot, turn Turn) error {
-	toss := TossOf(c.Ledger.Header.Seed, s)
+	toss := c.Plan.Toss(c.Ledger.Header.Seed, s)
 	try := c.Ledger.tries(s) + 1
-	programs, err := c.Stand.Link(ctx, s, toss.Layouts)
+	programs, err := c.Stand.Link(ctx, s, toss)
 	if err != nil {
 		return err
 	}
@@ -229,30 +242,37 @@ func (c *Comparison) block(ctx context.Context, s Slot, turn Turn) error {
 	if err := c.Stand.Rest(ctx, s); err != nil {
 		return err
 	}
-	before := c.Stand.Look()
+	before, void := c.Stand.Look(), ""
 	for place := range runsPerBlock {
-		turn.Place, turn.Side = place+1, toss.side(place)
-		if ok, err := c.run(ctx, turn, try); !ok || err != nil {
+		turn.Null, turn.Place, turn.Side = toss.Null, place+1, toss.side(place)
+		run, err := c.run(ctx, turn, try)
+		if err != nil || run.Status == Failed {
 			return err
 		}
+		if run.Status == Invalid { // the block goes on: its signals are those of four runs, whatever came of them
+			void = fmt.Sprintf("run %d (%s) says nothing: %s", run.Place, run.Side, run.Problem)
+		}
 	}
-	signals := Between(before, c.Stand.Look())
-	return c.Ledger.add(Line{Closed: &Closed{Slot: s, Try: try, Order: toss.Order, Signals: signals,
-		Redo: c.Limits.exceeded(signals), At: time.Now()}})
+	closed := &Closed{Slot: s, Try: try, Order: toss.Order, Signals: Between(before, c.Stand.Look()), Void: void, At: time.Now()}
+	if closed.Redo = c.Limits.exceeded(closed.Signals); len(closed.Redo) > 0 {
+		closed.Void = ""
+	}
+	return c.Ledger.add(Line{Closed: closed})
 }
 
 // run makes one run and keeps it, whatever came of it.
-func (c *Comparison) run(ctx context.Context, t Turn, try int) (ok bool, err error) {
+func (c *Comparison) run(ctx context.Context, t Turn, try int) (*Run, error) {
 	began := time.Now()
 	out, err := c.Stand.Run(ctx, t)
 	if err != nil {
-		return false, fmt.Errorf("run %d (%s): %w", t.Place, t.Side, err)
+		return nil, fmt.Errorf("run %d (%s): %w", t.Place, t.Side, err)
 	}
 	for name, v := range out.Values {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return false, fmt.Errorf("run %d (%s): %s is %v", t.Place, t.Side, name, v)
+			return nil, fmt.Errorf("run %d (%s): %s is %v", t.Place, t.Side, name, v)
 		}
 	}
-	return out.Status == OK, c.Ledger.add(Line{Run: &Run{Slot: t.Slot, Try: try, Place: t.Place, Side: t.Side, Program: out.Program, Dir: out.Dir,
-		Began: began, Seconds: time.Since(began).Seconds(), Status: out.Status, Problem: out.Problem, Values: out.Values}})
+	run := &Run{Slot: t.Slot, Try: try, Place: t.Place, Side: t.Side, Program: out.Program, Dir: out.Dir, Began: began,
+		Seconds: time.Since(began).Seconds(), Status: out.Status, Problem: out.Problem, Values: out.Values}
+	return run, c.Ledger.add(Line{Run: run})
 }

@@ -10,121 +10,117 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"dyno/bench/gate"
 )
 
-func TestCoinsFallBothWays(t *testing.T) {
-	const n = 2000
-	abba, swapped := 0, 0
+func TestTossesFollowTheSeed(t *testing.T) {
+	const n = BlocksMax
+	abba, swapped, same, layouts := 0, 0, 0, map[uint32]bool{}
 	for i := range n {
-		s := Slot{Main, i + 1}
-		toss := TossOf(1, s)
-		if toss.Order == orderABBA {
-			abba++
-		} else if toss.Order != orderBAAB {
-			t.Fatalf("order %q", toss.Order)
-		}
-		base, head := toss.Layouts[Base], toss.Layouts[Head]
-		if base == 0 || head == 0 || base == head {
-			t.Fatalf("layouts %v", toss.Layouts)
-		}
-		if base > head {
-			swapped++
-		}
-		if again := TossOf(1, s); again.Order != toss.Order || again.Layouts[Base] != base {
-			t.Fatalf("%s: two tosses of one seed differ", s)
-		}
-		if other := TossOf(1, Slot{Confirm, i + 1}); other.Layouts[Base] == base {
-			t.Fatalf("%s: a confirmation has the layouts of its block", s)
-		}
-	}
-	for what, heads := range map[string]int{"order": abba, "layouts": swapped} { // 5 standard deviations
-		if heads < n/2-112 || heads > n/2+112 {
-			t.Errorf("%s: %d of %d", what, heads, n)
-		}
-	}
-	same := 0
-	for i := range n {
-		if TossOf(1, Slot{Main, i + 1}).Order == TossOf(2, Slot{Main, i + 1}).Order {
-			same++
-		}
-	}
-	if same < n/2-112 || same > n/2+112 {
-		t.Errorf("two seeds agree on %d of %d coins", same, n)
-	}
-}
-
-func TestNullsAreMixedIn(t *testing.T) {
-	p := Plan{Looks: []int{12, 18}, Nulls: 3}
-	places := map[int]int{}
-	for seed := range uint64(200) {
-		slots := p.sequence(seed)
-		if len(slots) != 21 {
-			t.Fatalf("%d slots", len(slots))
-		}
-		count := map[Stage]int{}
-		for i, s := range slots {
-			if count[s.Stage]++; s.Block != count[s.Stage] {
-				t.Fatalf("%v: numbers do not ascend", slots)
+		for _, stage := range []Stage{Main, Confirm} {
+			toss := plan.Toss(1, Slot{stage, i})
+			if again := plan.Toss(1, Slot{stage, i}); again.Order != toss.Order || again.Layouts[Base] != toss.Layouts[Base] {
+				t.Fatalf("%s: two tosses of one seed differ", Slot{stage, i})
 			}
-			if s.Stage == Null {
-				places[i]++
+			if toss.Layouts[Base]>>layoutBits > toss.Layouts[Head]>>layoutBits {
+				swapped++
+			}
+			if toss.Order == gate.ABBA {
+				abba++
+			}
+			if plan.Toss(2, Slot{stage, i}).Order == toss.Order {
+				same++
+			}
+			for _, layout := range toss.Layouts {
+				if layout == 0 || layouts[layout] {
+					t.Fatalf("layout %d was there before", layout)
+				}
+				layouts[layout] = true
 			}
 		}
-		if count[Null] != 3 || count[Main] != 18 {
-			t.Fatalf("%v", count)
+	}
+	for what, heads := range map[string]int{"order": abba, "layouts": swapped, "seeds": same} { // of 2n: 5 standard deviations
+		if d := heads - n; d < -115 || d > 115 {
+			t.Errorf("%s: %d of %d", what, heads, 2*n)
 		}
 	}
-	if len(places) != 15 {
-		t.Errorf("nulls came at %d places, want all 15 before the first look", len(places))
+	if ConfirmSeed(1) == 1 || ConfirmSeed(1) == ConfirmSeed(2) {
+		t.Error("a confirmation has coins of its own")
 	}
 }
 
 func TestComparisonRunsWhatTheCoinsSay(t *testing.T) {
 	dir := t.TempDir()
-	f, w := &fake{}, &wants{looks: []int{6, 9}, confirm: 3}
+	f, w := &fake{}, &wants{look: 9, confirm: 3}
 	end, l, err := compare(t, t.Context(), dir, f, w)
-	if err != nil || end != (End{}) {
+	if err != nil || !decided(end) {
 		t.Fatalf("%+v, %v", end, err)
 	}
-	if len(w.main) != 9 || len(w.nulls) != 2 || len(w.repeated) != 3 || w.asked != 4 || f.probes != 1 {
-		t.Errorf("%d, %d and %d blocks, asked %d times, %d probes", len(w.main), len(w.nulls), len(w.repeated), w.asked, f.probes)
+	if len(w.seen.Blocks) != 11 || len(w.seen.Confirm) != 3 || w.asked != 4 || f.probes != 1 || len(f.runs) != 14*4 || len(f.links) != 14 {
+		t.Fatalf("%d and %d blocks, asked %d times, %d probes, %d runs", len(w.seen.Blocks), len(w.seen.Confirm), w.asked, f.probes, len(f.runs))
 	}
-	if len(f.runs) != 14*4 || len(f.links) != 14 {
-		t.Fatalf("%d runs of %d blocks", len(f.runs), len(f.links))
-	}
-	at := map[Slot]int{} // first run of a block
-	for i := 0; i < len(f.runs); i += 4 {
-		s, order := f.runs[i].Slot, ""
-		for place, r := range f.runs[i : i+4] {
-			if r.Slot != s || r.Place != place+1 || r.Load["rate"] != 1000 {
+	blocks, nulls := append(w.seen.Blocks, w.seen.Confirm...), 0
+	for i, b := range blocks {
+		toss := plan.Toss(7, f.links[i])
+		order := ""
+		for place, r := range f.runs[4*i : 4*i+4] {
+			if r.Slot != f.links[i] || r.Place != place+1 || r.Null != toss.Null || r.Load["rate"] != 1000 {
 				t.Errorf("run %d: %+v", i+place, r)
 			}
 			order += map[Side]string{Base: "A", Head: "B"}[r.Side]
+			commit := "b"
+			if r.Side == Head && !r.Null {
+				commit = "h"
+			}
+			if got := b.Runs[place]; got.Commit != commit || got.Layout != int64(toss.Layouts[r.Side]) || got.Values["cpu"] != float64(4*i+place+1) {
+				t.Errorf("block %d, run %d: %+v", i, place, got)
+			}
 		}
-		if order != TossOf(l.Header.Seed, s).Order {
-			t.Errorf("%s ran %s", s, order)
+		if order != string(toss.Order) || b.Order != toss.Order || b.Null != toss.Null || b.Number != f.links[i].Number {
+			t.Errorf("%s ran %s; the judge saw %+v", f.links[i], order, b)
 		}
-		at[s] = i
+		if b.Null {
+			nulls++
+		}
 	}
-	for n, b := range w.main { // the fake's value is the number of the run
-		first := float64(at[Slot{Main, n + 1}] + 1)
-		want := [2][2]float64{{first, first + 3}, {first + 1, first + 2}}
-		if b.Order == orderBAAB {
-			want[0], want[1] = want[1], want[0]
-		}
-		if b.Base["cpu"] != want[0] || b.Head["cpu"] != want[1] {
-			t.Errorf("block %d, %s: base %v, head %v, want %v", n+1, b.Order, b.Base["cpu"], b.Head["cpu"], want)
-		}
+	if nulls != plan.Rule.Nulls {
+		t.Errorf("%d null blocks", nulls)
 	}
 	if err := l.Done(); err != nil || len(only(t, dir)) > 0 {
 		t.Errorf("after Done: %v, %v", err, only(t, dir))
 	}
 }
 
+// What a comparison hands over is evidence that gate.Judge accepts, and judges by
+// the sides: a head that is slower fails, one that is alike passes.
+func TestGateJudgesWhatWasMeasured(t *testing.T) {
+	for slower, want := range map[float64]gate.Verdict{1: gate.Pass, 1.10: gate.Fail} {
+		rule := gate.Default()
+		rule.Metrics = []gate.Metric{{Name: "cpu", Effect: 0.02, Bound: 0.05}}
+		l, err := OpenLedger(t.TempDir(), header(7), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		f := &fake{spoil: func(n int, turn Turn, o *Outcome) {
+			o.Values["cpu"] = 1 + 0.001*float64(n%7) + 1e-7*float64(n)
+			if turn.Side == Head && !turn.Null {
+				o.Values["cpu"] *= slower
+			}
+		}}
+		c := &Comparison{Plan: Plan{Rule: rule}, Ledger: l, Stand: f, Judge: gate.Judge}
+		end, err := c.Run(t.Context())
+		if err != nil || end.Decision == nil || end.Decision.Verdict != want {
+			t.Errorf("head at %v: %+v, %v", slower, end.Decision, err)
+		}
+	}
+}
+
 // A comparison that is cut off in a block, by a signal or by the power, goes on
 // with that block anew, in the order it had; what was measured before is kept.
 func TestCutOffComparisonGoesOn(t *testing.T) {
-	whole := &wants{looks: []int{6}}
+	whole := &wants{look: 6}
 	_, reference, err := compare(t, t.Context(), t.TempDir(), &fake{}, whole)
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +134,7 @@ func TestCutOffComparisonGoesOn(t *testing.T) {
 			}
 			return nil
 		}}
-		_, l, err := compare(t, ctx, dir, f, &wants{looks: []int{6}})
+		_, l, err := compare(t, ctx, dir, f, &wants{look: 6})
 		if !errors.Is(err, context.Canceled) || l.Kept() != 3 {
 			t.Fatalf("%v, %d blocks kept", err, l.Kept())
 		}
@@ -155,7 +151,7 @@ func TestCutOffComparisonGoesOn(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		next, w := &fake{}, &wants{looks: []int{6}}
+		next, w := &fake{}, &wants{look: 6}
 		_, l2, err := compare(t, t.Context(), dir, next, w)
 		if err != nil {
 			t.Fatal(err)
@@ -164,16 +160,16 @@ func TestCutOffComparisonGoesOn(t *testing.T) {
 			t.Errorf("torn %v: %d blocks resumed, %d probes, blocks %v after %v", torn, l2.Resumed, next.probes, next.links, cut)
 		}
 		for i, r := range next.runs[:4] {
-			if r.Side != TossOf(7, cut).side(i) {
+			if r.Side != plan.Toss(7, cut).side(i) {
 				t.Errorf("torn %v: run %d of the repeated block is of %s", torn, i+1, r.Side)
 			}
 		}
-		if len(w.main) != 6 || l2.Redone() != 0 || len(l2.Counted()) != len(reference.Counted()) {
-			t.Errorf("torn %v: %d blocks, %d redone, %d runs count", torn, len(w.main), l2.Redone(), len(l2.Counted()))
+		if len(w.seen.Blocks) != 8 || l2.Redone(Main) != 0 || len(l2.Stored()) != len(reference.Stored()) {
+			t.Errorf("torn %v: %d blocks, %d redone, %d runs count", torn, len(w.seen.Blocks), l2.Redone(Main), len(l2.Stored()))
 		}
-		for n := range w.main {
-			if w.main[n].Order != whole.main[n].Order {
-				t.Errorf("torn %v: block %d has order %s, without the cut %s", torn, n+1, w.main[n].Order, whole.main[n].Order)
+		for n, b := range w.seen.Blocks {
+			if ref := whole.seen.Blocks[n]; b.Order != ref.Order || b.Null != ref.Null || b.Runs[0].Layout != ref.Runs[0].Layout {
+				t.Errorf("torn %v: block %d has order %s, without the cut %s", torn, n, b.Order, ref.Order)
 			}
 		}
 	}
@@ -188,7 +184,7 @@ func TestFailingStandKeepsTheLedger(t *testing.T) {
 			return full
 		}
 		return nil
-	}}, &wants{looks: []int{6}})
+	}}, &wants{look: 6})
 	if !errors.Is(err, full) || !strings.Contains(err.Error(), "block") || l.Kept() != 1 {
 		t.Errorf("%v, %d kept", err, l.Kept())
 	}
@@ -207,24 +203,22 @@ func TestFailingStandKeepsTheLedger(t *testing.T) {
 
 func TestDisturbedBlocksAreRunAgain(t *testing.T) {
 	f := &fake{steal: func(link int) float64 { return map[bool]float64{true: 0.05}[link == 2] }}
-	w := &wants{looks: []int{6}}
+	w := &wants{look: 6}
 	end, l, err := compare(t, t.Context(), t.TempDir(), f, w)
-	if err != nil || end != (End{}) || len(w.main) != 6 {
-		t.Fatalf("%+v, %v, %d blocks", end, err, len(w.main))
+	if err != nil || !decided(end) || len(w.seen.Blocks) != 9 {
+		t.Fatalf("%+v, %v, %d blocks", end, err, len(w.seen.Blocks))
 	}
-	if len(f.links) != 9 || f.links[1] != f.links[2] || l.Redone() != 1 || len(l.Counted()) != 8*4 {
-		t.Errorf("blocks %v, %d redone, %d runs count", f.links, l.Redone(), len(l.Counted()))
+	if len(f.links) != 9 || f.links[1] != f.links[2] || l.Redone(Main) != 1 || len(l.Stored()) != 8*4 || w.seen.Blocks[1].Redo == "" {
+		t.Errorf("blocks %v, %d redone, %d runs count", f.links, l.Redone(Main), len(l.Stored()))
 	}
 	for i := range 4 {
 		if f.runs[4+i].Side != f.runs[8+i].Side {
 			t.Error("the repeated block has another order")
 		}
 	}
-	for _, b := range append(w.main, w.nulls...) {
-		for _, two := range [][2]float64{b.Base["cpu"], b.Head["cpu"]} {
-			if two[0] >= 5 && two[0] <= 8 || two[1] >= 5 && two[1] <= 8 {
-				t.Errorf("a run of the disturbed block counts: %v", two)
-			}
+	for _, r := range l.Stored() {
+		if v := r.Values["cpu"]; v >= 5 && v <= 8 {
+			t.Errorf("a run of the disturbed block counts: %v", v)
 		}
 	}
 	for _, line := range l.Lines {
@@ -237,25 +231,25 @@ func TestDisturbedBlocksAreRunAgain(t *testing.T) {
 // No outcome, however odd, makes a block run again.
 func TestOutcomesRedoNothing(t *testing.T) {
 	f := &fake{spoil: func(n int, _ Turn, o *Outcome) { o.Values["cpu"] = []float64{1e-9, 1e9, 1, 1e300}[n%4] }}
-	_, l, err := compare(t, t.Context(), t.TempDir(), f, &wants{looks: []int{6}})
-	if err != nil || len(f.links) != 8 || l.Redone() != 0 {
-		t.Errorf("%v, %d blocks run, %d redone", err, len(f.links), l.Redone())
+	_, l, err := compare(t, t.Context(), t.TempDir(), f, &wants{look: 6})
+	if err != nil || len(f.links) != 8 || l.Redone(Main) != 0 {
+		t.Errorf("%v, %d blocks run, %d redone", err, len(f.links), l.Redone(Main))
 	}
 }
 
 func TestUnfitMachineEndsIt(t *testing.T) {
 	f := &fake{steal: func(int) float64 { return 0.02 }}
-	end, l, err := compare(t, t.Context(), t.TempDir(), f, &wants{looks: []int{6}})
-	if err != nil || !strings.Contains(end.Unfit, "3 blocks of 8") || !strings.Contains(end.Unfit, "2.0 % stolen") || l.Redone() != 3 {
-		t.Errorf("%+v, %v, %d redone", end, err, l.Redone())
+	end, l, err := compare(t, t.Context(), t.TempDir(), f, &wants{look: 6})
+	if err != nil || !strings.Contains(end.Unfit, "3 blocks of 8") || !strings.Contains(end.Unfit, "2.0 % stolen") || l.Redone(Main) != 3 {
+		t.Errorf("%+v, %v, %d redone", end, err, l.Redone(Main))
 	}
 	l2, err := OpenLedger(t.TempDir(), header(7), false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l2.Close()
-	c := &Comparison{Plan: plan, Ledger: l2, Stand: f, Judge: (&wants{looks: []int{6}}).judge, Limits: Limits{Steal: 0.03}}
-	if end, err := c.Run(t.Context()); err != nil || end != (End{}) {
+	c := &Comparison{Plan: plan, Ledger: l2, Stand: f, Judge: (&wants{look: 6}).judge, Limits: Limits{Steal: 0.03}}
+	if end, err := c.Run(t.Context()); err != nil || !decided(end) {
 		t.Errorf("under another limit: %+v, %v", end, err)
 	}
 }
@@ -269,21 +263,37 @@ func TestBadRunsEndIt(t *testing.T) {
 			}
 		}}
 	}
-	mainOf := func(s Side) func(Turn) bool { return func(t Turn) bool { return t.Stage == Main && t.Side == s } }
-	end, l, err := compare(t, t.Context(), t.TempDir(), spoil(Failed, mainOf(Head)), &wants{looks: []int{6}})
+	mainOf := func(s Side) func(Turn) bool { return func(t Turn) bool { return !t.Null && t.Side == s } }
+	end, l, err := compare(t, t.Context(), t.TempDir(), spoil(Failed, mainOf(Head)), &wants{look: 6})
 	if err != nil || !strings.Contains(end.Broken, "3 lost") || end.Unfit != "" {
 		t.Errorf("head: %+v, %v", end, err)
 	}
 	if last := l.Lines[len(l.Lines)-1].Run; last == nil || last.Status != Failed {
 		t.Error("the failing run is not kept")
 	}
-	for name, want := range map[string]func(Turn) bool{"base": mainOf(Base), "null": func(t Turn) bool { return t.Stage == Null && t.Side == Head }} {
-		if end, _, err := compare(t, t.Context(), t.TempDir(), spoil(Failed, want), &wants{looks: []int{6}}); !errors.Is(err, ErrViolation) {
+	for name, want := range map[string]func(Turn) bool{"base": mainOf(Base), "null": func(t Turn) bool { return t.Null && t.Side == Head }} {
+		if end, _, err := compare(t, t.Context(), t.TempDir(), spoil(Failed, want), &wants{look: 6}); !errors.Is(err, ErrViolation) {
 			t.Errorf("%s: %+v, %v", name, end, err)
 		}
 	}
-	if end, _, err := compare(t, t.Context(), t.TempDir(), spoil(Invalid, mainOf(Base)), &wants{looks: []int{6}}); err != nil || end.Unfit == "" {
-		t.Errorf("invalid: %+v, %v", end, err)
+	f := spoil(Invalid, mainOf(Base))
+	if end, _, err := compare(t, t.Context(), t.TempDir(), f, &wants{look: 6}); err != nil || !strings.Contains(end.Unfit, "3 lost") || len(f.runs)%4 != 0 {
+		t.Errorf("invalid: %+v, %v, after %d runs", end, err, len(f.runs))
+	}
+}
+
+// A run that says nothing in a block that was disturbed is the disturbance's fault:
+// the block is run again, as it would be whatever came of its runs.
+func TestInvalidRunOfADisturbedBlock(t *testing.T) {
+	f := &fake{steal: func(link int) float64 { return map[bool]float64{true: 0.05}[link == 2] }}
+	f.spoil = func(n int, _ Turn, o *Outcome) {
+		if n == 6 {
+			o.Status, o.Problem = Invalid, "the generator was the bottleneck"
+		}
+	}
+	end, l, err := compare(t, t.Context(), t.TempDir(), f, &wants{look: 6})
+	if err != nil || !decided(end) || l.Redone(Main) != 1 || len(f.links) != 9 || f.links[1] != f.links[2] || len(f.runs) != 9*4 {
+		t.Errorf("%+v, %v, %d redone, blocks %v", end, err, l.Redone(Main), f.links)
 	}
 }
 
@@ -298,14 +308,19 @@ func TestConfirmationWaits(t *testing.T) {
 		p := plan
 		p.Pause = 2 * time.Minute
 		var closed []time.Time
-		f := &fake{before: func(int) error { closed = append(closed, time.Now()); return nil }}
+		f := &fake{before: func(int) error {
+			<-time.After(1) // a run takes time
+			closed = append(closed, time.Now())
+			return nil
+		}}
 		began := time.Now()
-		c := &Comparison{Plan: p, Ledger: l, Stand: f, Judge: (&wants{looks: []int{6}, confirm: 3}).judge}
+		c := &Comparison{Plan: p, Ledger: l, Stand: f, Judge: (&wants{look: 6, confirm: 3}).judge}
 		if _, err := c.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if waited := time.Since(began); waited != p.Pause || closed[8*4].Sub(closed[8*4-1]) != p.Pause {
-			t.Errorf("waited %v in all, %v before the confirmation", waited, closed[8*4].Sub(closed[8*4-1]))
+		before := closed[8*4].Sub(closed[8*4-1])
+		if all := time.Since(began); before != p.Pause+1 || all != p.Pause+11*4 {
+			t.Errorf("%v in all, %v before the confirmation", all, before)
 		}
 	})
 }
@@ -317,7 +332,7 @@ func TestLedgersOfOthersAreRefused(t *testing.T) {
 			return errors.New("over")
 		}
 		return nil
-	}}, &wants{looks: []int{6}})
+	}}, &wants{look: 6})
 	if err == nil || l.Close() != nil {
 		t.Fatal(err)
 	}
@@ -377,21 +392,25 @@ func TestSignals(t *testing.T) {
 }
 
 func TestPlansThatCannotBe(t *testing.T) {
-	for _, p := range []Plan{{}, {Looks: []int{6, 6}, Metrics: []string{"x"}}, {Looks: []int{0}, Metrics: []string{"x"}}, {Looks: []int{6}}} {
-		if _, err := (&Comparison{Plan: p}).Run(t.Context()); err == nil {
-			t.Errorf("%+v was taken", p)
+	for _, r := range []gate.Rule{{}, {Looks: []int{6}}, {Metrics: plan.Rule.Metrics}} {
+		if _, err := (&Comparison{Plan: Plan{Rule: r}}).Run(t.Context()); !errors.Is(err, gate.ErrRule) {
+			t.Errorf("%+v: %v", r, err)
 		}
 	}
-	greedy := func(main, _, _ []Block) (Want, error) { return Want{Main: 99}, nil }
-	l, err := OpenLedger(t.TempDir(), header(7), false)
-	if err != nil {
-		t.Fatal(err)
+	for name, need := range map[string]gate.Need{"more than there is": {Blocks: 99}, "more confirmation than there is": {Confirm: 4}, "nothing": {}} {
+		l, err := OpenLedger(t.TempDir(), header(7), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		judge := func(gate.Rule, *gate.Evidence) (*gate.Decision, error) {
+			return &gate.Decision{Verdict: gate.Continue, Need: need}, nil
+		}
+		if _, err := (&Comparison{Plan: plan, Ledger: l, Stand: &fake{}, Judge: judge}).Run(t.Context()); !errors.Is(err, ErrHarness) {
+			t.Errorf("a judge that needs %s: %v", name, err)
+		}
 	}
-	defer l.Close()
-	if _, err := (&Comparison{Plan: plan, Ledger: l, Stand: &fake{}, Judge: greedy}).Run(t.Context()); !errors.Is(err, ErrHarness) {
-		t.Errorf("a judge that wants more than there is: %v", err)
-	}
-	if s := fmt.Sprint(Slot{Null, 2}, Slot{Main, 3}); s != "null block 2 block 3" {
+	if s := fmt.Sprint(Slot{Confirm, 1}, Slot{Main, 2}); s != "confirmation 2 block 3" {
 		t.Errorf("%q", s)
 	}
 }

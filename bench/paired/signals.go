@@ -104,8 +104,6 @@ type Limits struct {
 	IO     float64       `json:"psi_io"`
 	Memory float64       `json:"psi_memory"`
 	Step   time.Duration `json:"step_ns"` // of the clock: 50 ms, far above what slewing gives in a block
-	// Redone is the share of blocks run again above which the machine is unfit: 0.30.
-	Redone float64 `json:"redone"`
 }
 
 // SetDefaults fills in what is not set.
@@ -113,7 +111,7 @@ func (l *Limits) SetDefaults() {
 	for _, f := range []struct {
 		v *float64
 		d float64
-	}{{&l.Steal, 0.01}, {&l.Foreign, 0.10}, {&l.CPU, 1}, {&l.IO, 1}, {&l.Memory, 0.05}, {&l.Redone, 0.30}} {
+	}{{&l.Steal, 0.01}, {&l.Foreign, 0.10}, {&l.CPU, 1}, {&l.IO, 1}, {&l.Memory, 0.05}} {
 		if *f.v == 0 {
 			*f.v = f.d
 		}
