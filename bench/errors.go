@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 )
@@ -24,19 +25,21 @@ var (
 	ErrUsage = errors.New("usage")
 )
 
-// Interrupted is an experiment that ended early. Err is why.
+// Interrupted is an experiment or a comparison that ended early. Err is why.
 type Interrupted struct {
-	Kept, Of int // repetitions that the same command will not run again, of all
+	What     string // what is counted: "repetitions" where empty
+	Kept, Of int    // that the same command will not run again, of all
 	Err      error
 }
 
 func (e *Interrupted) Error() string { return fmt.Sprintf("%v (%s)", e.Err, e.Left()) }
 func (e *Interrupted) Unwrap() error { return e.Err }
 
-// Left says what the experiment leaves, as the end of a sentence.
+// Left says what is kept, as the end of a sentence.
 func (e *Interrupted) Left() string {
+	what := cmp.Or(e.What, "repetitions")
 	if e.Kept == 0 {
-		return fmt.Sprintf("none of %d repetitions is kept", e.Of)
+		return fmt.Sprintf("none of %d %s is kept", e.Of, what)
 	}
-	return fmt.Sprintf("%d of %d repetitions are kept: the same command goes on from there", e.Kept, e.Of)
+	return fmt.Sprintf("%d of %d %s are kept: the same command goes on from there", e.Kept, e.Of, what)
 }

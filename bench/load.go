@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"dyno/bench/cell"
+	"dyno/bench/micro"
 	"dyno/loadgen"
 )
 
@@ -16,6 +17,8 @@ const (
 	workLoad   = "load"
 	workRaw    = "raw"
 	workAppend = "append"
+	workRead   = "read"
+	workMicro  = "micro"
 )
 
 // loadTopic is what a load writes to, in a cluster that has nothing else.
@@ -87,6 +90,33 @@ func runLoad(ctx context.Context, raw json.RawMessage, s *cell.Session) (any, er
 	return loadResult{Report: res.Report, Detail: res.Detail, Violation: res.Violation()}, nil
 }
 
+// readSpec reads a load's topic from the beginning to the end, Passes times.
+type readSpec struct {
+	Load   loadSpec `json:"load"` // that wrote it
+	Passes int      `json:"passes"`
+}
+
+// readResult is how many records were read, over all passes.
+type readResult struct {
+	Records int64 `json:"records"`
+}
+
+func runRead(ctx context.Context, raw json.RawMessage, s *cell.Session) (any, error) {
+	var spec readSpec
+	if err := json.Unmarshal(raw, &spec); err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	cfg, err := spec.Load.config()
+	if err != nil {
+		return nil, err
+	}
+	n, err := loadgen.Reread(ctx, cfg, spec.Passes, func() error { return s.Await(ctx) })
+	if err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	return readResult{n}, nil
+}
+
 // config is the generator's.
 func (s *loadSpec) config() (loadgen.Config, error) {
 	acks, err := loadgen.ParseAcks(s.Acks)
@@ -109,6 +139,7 @@ func ServeChild(ctx context.Context, out io.Writer) error {
 	}
 	return cell.Serve(ctx, in, out, map[string]cell.Work{
 		workLoad: runLoad, workSteady: runSteady, workLookup: runLookups, workRaw: cell.Raw, workAppend: cell.Appending(systems),
+		workRead: runRead, workMicro: micro.Work,
 	})
 }
 

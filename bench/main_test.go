@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,6 +25,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
+
+	"dyno/bench/cell"
 )
 
 // The test binary plays dyno: started with "up" it is a cluster of fake brokers
@@ -41,6 +44,7 @@ const (
 	fakeBroken = "broken" // exits at once with an error
 	fakeApart  = "apart"  // good, but node 3 holds other bytes
 	fakeDies   = "dies"   // ends by itself once it is asked to take records
+	fakeOld    = "old"    // knows neither the flags nor the works of today
 )
 
 func TestMain(m *testing.M) {
@@ -51,7 +55,10 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case "up":
 			os.Exit(fakeUp(os.Args[2:]))
-		case "child":
+		case "child", "bench":
+			if os.Getenv(fakeEnv) == fakeOld {
+				os.Exit(fakeChildOf(nil))
+			}
 			if err := ServeChild(context.Background(), os.Stdout); err != nil {
 				os.Exit(1)
 			}
@@ -93,9 +100,29 @@ func buildDyno(t *testing.T) string {
 	return bin
 }
 
+// fakeChildOf is a measuring child that knows these works.
+func fakeChildOf(works map[string]cell.Work) int {
+	in, err := cell.Stdin()
+	if err == nil {
+		err = cell.Serve(context.Background(), in, os.Stdout, works)
+	}
+	if err != nil {
+		return 1
+	}
+	return 0
+}
+
 // fakeUp is `dyno up` with an in-memory broker.
 func fakeUp(args []string) int {
 	way := os.Getenv(fakeEnv)
+	if slices.Contains(args, "--help") {
+		known := upFlags
+		if way == fakeOld {
+			known = known[:3]
+		}
+		fmt.Println(strings.Join(known, " "))
+		return 0
+	}
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
 	if way == fakeBroken {

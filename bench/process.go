@@ -189,6 +189,9 @@ func readUsage(pid int) (usage, error) {
 		return v
 	}
 	u.cpu = float64(number(14)+number(15)) / clockTicks
+	if fine, ok := cpuClock(pid); ok {
+		u.cpu = fine
+	}
 	u.startTicks = number(22)
 	u.rssBytes = int64(number(24)) * int64(os.Getpagesize())
 	io, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
@@ -201,4 +204,16 @@ func readUsage(pid int) (usage, error) {
 		}
 	}
 	return u, nil
+}
+
+// cpuClock reads the CPU-time clock of a process, of all its threads, those that
+// have ended among them: the same as in its stat file, but in ns instead of ticks
+// of 10 ms. Source: clock_getcpuclockid(3), whose C library makes the number so.
+func cpuClock(pid int) (seconds float64, ok bool) {
+	const wholeProcess = 2 // CPUCLOCK_SCHED, of a process
+	var ts unix.Timespec
+	if unix.ClockGettime(int32(^pid)<<3|wholeProcess, &ts) != nil {
+		return 0, false
+	}
+	return time.Duration(ts.Nano()).Seconds(), true
 }

@@ -140,6 +140,13 @@ func (t *trial) judge(rep *record.Repetition, m measured) error {
 	if t.spec.Rate > 0 {
 		values["offered"] = t.spec.Rate
 	}
+	t.condemn(rep, res)
+	return nil
+}
+
+// condemn sets the status of a repetition whose load broke a promise or says
+// nothing.
+func (t *trial) condemn(rep *record.Repetition, res *loadResult) {
 	switch {
 	case res.Violation != "":
 		rep.Status, rep.Problem = record.Failed, res.Violation
@@ -156,7 +163,6 @@ func (t *trial) judge(rep *record.Repetition, m measured) error {
 		t.lab.caution(fmt.Sprintf("%s: the %s fell behind the schedule, so its response grows with the window: %s",
 			t.name, res.Report.Saturated, res.Detail.Why))
 	}
-	return nil
 }
 
 // reportValues takes over what a load measured by itself.

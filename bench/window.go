@@ -18,6 +18,7 @@ const (
 	metricWritten   = "dyno_wal_written_bytes_total"
 	metricSubmitted = "dyno_wal_submitted_bytes_total"
 	metricEntries   = "dyno_wal_records_total"
+	metricSyncTime  = "dyno_wal_fdatasync_seconds_total"
 	metricMade      = "dyno_wal_segments_made_total"
 	metricReused    = "dyno_wal_segments_reused_total"
 	metricMoved     = "dyno_moved_bytes_total"
@@ -115,6 +116,7 @@ var loadUnits = []record.Unit{
 	{Name: "corrupted", Unit: "corrupted", Better: "lower", Exact: true},
 
 	{Name: "fsyncs", Unit: "1/s"},
+	{Name: "fsync_mean", Unit: "ns", Better: "lower"},
 	{Name: "entries_per_sync", Unit: "entries"},
 	{Name: "records_per_sync", Unit: "records"},
 	{Name: "broker_cpu", Unit: "cpu-s/Mrecord", Better: "lower"},
@@ -159,6 +161,9 @@ func (w *watch) values(recordBytes int) (map[string]float64, error) {
 	if syncs, ok := w.delta(metricSyncs); ok && syncs > 0 {
 		out["fsyncs"] = syncs / seconds
 		out["records_per_sync"] = records / syncs
+		if spent, ok := w.delta(metricSyncTime); ok {
+			out["fsync_mean"] = 1e9 * spent / syncs
+		}
 		if entries, ok := w.delta(metricEntries); ok {
 			out["entries_per_sync"] = entries / syncs
 		}

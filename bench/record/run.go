@@ -15,7 +15,7 @@ const Schema = "dyno.run/1"
 type Run struct {
 	Schema string `json:"schema"`
 	ID     string `json:"id"`   // YYYYMMDD.NN-name, the directory's name
-	Kind   string `json:"kind"` // KindSuite or KindExperiment
+	Kind   string `json:"kind"` // KindSuite, KindExperiment or KindComparison
 	// Question and Expectation were written before the run started.
 	Question    string         `json:"question"`
 	Expectation string         `json:"expectation"`
@@ -35,6 +35,7 @@ type Run struct {
 const (
 	KindSuite      = "suite"
 	KindExperiment = "experiment"
+	KindComparison = "comparison" // of two commits, in paired blocks
 )
 
 // Commit is the source the measured program was built from.

@@ -36,7 +36,7 @@ func (r *Run) checkHead() error {
 		return fmt.Errorf("%w: %q", ErrSchema, r.Schema)
 	case !idForm.MatchString(r.ID):
 		return invalid("id %q is not YYYYMMDD.NN-name", r.ID)
-	case r.Kind != KindSuite && r.Kind != KindExperiment:
+	case r.Kind != KindSuite && r.Kind != KindExperiment && r.Kind != KindComparison:
 		return invalid("kind %q", r.Kind)
 	case r.Question == "" || r.Expectation == "":
 		return invalid("question and expectation must be stated")
