@@ -11,6 +11,8 @@ KILLS    ?= 50
 SEEDS    ?= 1000
 # Flags for one run of `make bench`, such as ARGS=--record.
 ARGS     ?=
+# The commits of `make bench` and `make gate`, as flags.
+COMMITS   = --base $(BASE) $(if $(HEAD),--head $(HEAD))
 
 # Pinned linters; they are built from the module cache, not from go.mod.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -83,9 +85,14 @@ mutants: ## show that the gate fails for code that does more than it must
 	$(GO) test -count 1 -timeout 5m -run Mutants -tags mutants ./bench/replay/
 
 .PHONY: bench
-bench: build ## measure an embedded cluster: load, verification, table, report
-	$(if $(BASE)$(HEAD),$(error BASE and HEAD: this version cannot compare commits. Run `make bench` in a checkout of each: it prints the change against the last result of the machine))
-	$(DYNO) bench $(ARGS)
+bench: build ## measure an embedded cluster; with BASE=rev [HEAD=rev]: compare two commits
+	$(if $(HEAD),$(if $(BASE),,$(error HEAD=$(HEAD) is compared with BASE=rev: name both)))
+	$(if $(BASE),$(DYNO) compare $(COMMITS) $(ARGS),$(DYNO) bench $(ARGS))
+
+.PHONY: gate
+gate: build ## stop a commit that is slower: BASE=rev [HEAD=rev]; bin/dyno gate has the exit codes
+	$(if $(BASE),,$(error name the commit to compare with: make gate BASE=rev))
+	$(DYNO) gate $(COMMITS) $(ARGS)
 
 .PHONY: experiments
 experiments: build build-peers ## run the experiments; ARGS=--record writes them under results/ instead of results/local/

@@ -1,25 +1,32 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
+	"dyno/bench"
 	"dyno/bench/gate"
 	"dyno/bench/replay"
 
 	"github.com/spf13/cobra"
 )
 
-const gateLong = `Decide whether this dyno does more for a record than the baseline says. Lane x replays a fixed workload on clusters of three nodes
+const gateLong = `Decide whether a commit may pass. Lane x asks whether this dyno does more for a record than the baseline says: it replays a fixed workload on clusters of three nodes
 and of one, in a process where nothing happens by itself, three times, and compares exact counters: fsyncs, writes, bytes of the log,
 Raft's messages and bytes, round trips, allocations. A count that rises fails unless %s allows it: a waiver has a metric, how much
 is allowed, a reason and a day on which it ends.
 It prints a table and the verdict, and writes verdict.json, summary.md (for a pull request), junit.xml and counters.json to --out.
+Lane t compares the time that a commit takes with that of --base, as dyno compare does, with all looks of the rule (12, 18 and 24
+blocks), three blocks of base against itself mixed in, and a confirmation of what would fail it. Lane all is x and, where that
+passes, t.
 Exit codes: 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 UNMEASURABLE, 64 usage or could not run.`
 
 const gateExamples = `  dyno gate --lane x
+  dyno gate --base main                         # both lanes
+  dyno gate --base main --lane t --micro        # parts of one process: a block in seconds
   dyno gate --lane x --all                      # every counter, also those that are as they were
   dyno gate --lane x --write-baseline           # after an improvement, or a rise that is meant: commit the file
   dyno gate --lane x --counters counters.json   # judge what another run counted`
@@ -33,6 +40,7 @@ type gateFlags struct {
 	lane, baseline, waivers, counters, out string
 	repeats                                int
 	write, all                             bool
+	time                                   compareFlags
 }
 
 // newGateCommand is `dyno gate`.
@@ -40,23 +48,26 @@ func newGateCommand() *cobra.Command {
 	var f gateFlags
 	cmd := &cobra.Command{
 		Use:     "gate",
-		Short:   "Judge this dyno: does it do more for a record than the baseline says?",
+		Short:   "Stop a commit that does more for a record than the baseline says, or that is slower than another",
 		Long:    fmt.Sprintf(gateLong, waiversFile),
 		Example: gateExamples,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case f.lane != "x":
-				return usageError("--lane %s: there is lane x", f.lane)
-			case f.repeats < 2:
-				return usageError("--repeats %d: want 2 or more, or nothing shows that they agree", f.repeats)
+			if err := f.check(); err != nil {
+				return err
 			}
-			return gateError(f.run(cmd))
+			if f.lane != laneTime {
+				if err := gateError(f.run(cmd)); err != nil || f.lane == laneCounts || f.write {
+					return err
+				}
+			}
+			return gateTime(cmd, &f.time)
 		},
 	}
 	p := cmd.Flags()
 	p.SortFlags = false
-	p.StringVar(&f.lane, "lane", "x", "what is compared: x, the exact counters of a replay")
+	addCommitFlags(cmd, &f.time)
+	p.StringVar(&f.lane, "lane", "", "x, the exact counters of a replay; t, the time against base; or all (default x, and all with --base)")
 	p.StringVar(&f.baseline, "baseline", baselineFile, "the counters to compare with")
 	p.BoolVar(&f.write, "write-baseline", false, "write what is counted as the baseline, and judge nothing")
 	p.StringVar(&f.counters, "counters", "", "judge the counters in this file instead of a replay")
@@ -64,7 +75,42 @@ func newGateCommand() *cobra.Command {
 	p.StringVar(&f.out, "out", filepath.FromSlash("results/local/gate-x"), "directory of verdict.json, summary.md, junit.xml and counters.json")
 	p.IntVar(&f.repeats, "repeats", 3, "replays, each in a process of its own")
 	p.BoolVar(&f.all, "all", false, "show every counter")
+	addCompareFlags(cmd, &f.time)
 	return cmd
+}
+
+// The lanes.
+const (
+	laneCounts = "x"
+	laneTime   = "t"
+	laneAll    = "all"
+)
+
+// check fills in the lane and refuses what cannot be asked.
+func (f *gateFlags) check() error {
+	base, head := f.time.cfg.Base != "", f.time.cfg.Head != ""
+	if f.lane == "" && base {
+		f.lane = laneAll
+	}
+	f.lane = cmp.Or(f.lane, laneCounts)
+	switch {
+	case f.lane != laneCounts && f.lane != laneTime && f.lane != laneAll:
+		return usageError("--lane %s: there are %s, %s and %s", f.lane, laneCounts, laneTime, laneAll)
+	case f.repeats < 2:
+		return usageError("--repeats %d: want 2 or more, or nothing shows that they agree", f.repeats)
+	case f.lane != laneCounts && !base:
+		return usageError("--lane %s: name the commit to compare with: --base REV", f.lane)
+	case f.lane != laneTime && head:
+		return usageError("lane x counts what this program does, not what --head would: add --lane t, or leave out --head")
+	}
+	return nil
+}
+
+// gateTime is lane t.
+func gateTime(cmd *cobra.Command, fl *compareFlags) error {
+	all := bench.Gate(fl.cfg.Base, fl.cfg.Head)
+	fl.cfg.Looks, fl.cfg.Nulls = all.Looks, all.Nulls
+	return compareCommits(cmd, fl)
 }
 
 // gateError gives what is no verdict its exit code.

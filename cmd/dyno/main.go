@@ -19,7 +19,7 @@ import (
 
 // subcommands make the command tree, in the order help lists them.
 var subcommands = []func() *cobra.Command{
-	newBenchCommand, newExperimentCommand, newGateCommand, newLoadCommand, newReplayCommand, newReportCommand,
+	newBenchCommand, newCompareCommand, newGateCommand, newExperimentCommand, newLoadCommand, newReplayCommand, newReportCommand,
 	newUpCommand, newFormatCommand, newServeCommand, newClusterCommand, newWALCommand,
 }
 
