@@ -16,7 +16,8 @@
 //  4. the result directory is sealed: run.json, bench.txt, histograms, report.
 //
 // Every child is ended on every way out, Ctrl-C included; an experiment that was
-// interrupted goes on from its ledger.
+// interrupted goes on from its ledger, and so does a comparison of two commits:
+// compare.go, with bench/build, bench/paired and bench/gate.
 //
 // Read next: trial.go, suite.go, experiment.go, replication.go, outage.go, then bench/record.
 package bench

@@ -50,11 +50,90 @@ func TestFaultsOfTheStandAreNoticed(t *testing.T) {
 	}
 }
 
-// Faults planted in the ledger: what a comparison that does not obey its coin, or
-// chooses among its blocks, would write.
+// ledgerFault is what a comparison that breaks its rules would write.
+type ledgerFault struct {
+	plant func([]Line) []Line
+	word  string
+}
+
+func isRun(line Line) bool    { return line.Run != nil }
+func isLinked(line Line) bool { return line.Linked != nil }
+
+// Of one that does not obey its coin, or loses runs.
+var orderFaults = map[string]ledgerFault{
+	"order fixed": {func(lines []Line) []Line {
+		for i := range lines {
+			if r := lines[i].Run; r != nil {
+				lines[i].Run.Side = map[int]Side{1: Base, 2: Head, 3: Head, 4: Base}[r.Place]
+			}
+		}
+		return lines
+	}, "the coin gave it to"},
+	"order misstated": {func(lines []Line) []Line {
+		for i := range lines {
+			if lines[i].Closed != nil {
+				lines[i].Closed.Order = gate.ABBA
+			}
+		}
+		return lines
+	}, "the coin fell on"},
+	"a run dropped": {func(lines []Line) []Line {
+		i := slices.IndexFunc(lines, isRun)
+		return slices.Delete(lines, i, i+1)
+	}, "run 2 after 0 runs"},
+	"the last run dropped": {func(lines []Line) []Line {
+		i := slices.IndexFunc(lines, func(l Line) bool { return isRun(l) && l.Run.Place == 4 })
+		return slices.Delete(lines, i, i+1)
+	}, "closed with 3 of 4"},
+	"a run too many": {func(lines []Line) []Line {
+		i := slices.IndexFunc(lines, func(l Line) bool { return isRun(l) && l.Run.Place == 4 })
+		more := *lines[i].Run
+		more.Place, more.Dir = 5, "999999"
+		return slices.Insert(lines, i+1, Line{Run: &more})
+	}, "run 5 after 4 runs"},
+}
+
+// Of one that chooses among its blocks.
+var choiceFaults = map[string]ledgerFault{
+	"a good block set aside": {func(lines []Line) []Line {
+		i := slices.IndexFunc(lines, func(l Line) bool { return l.Closed != nil && len(l.Closed.Redo) == 0 })
+		lines[i].Closed.Redo = []string{"it looked odd"}
+		return lines
+	}, "by its signals"},
+	"a disturbed block kept": {func(lines []Line) []Line {
+		i := slices.IndexFunc(lines, func(l Line) bool { return l.Closed != nil && len(l.Closed.Redo) > 0 })
+		lines[i].Closed.Redo = nil
+		return lines
+	}, "by its signals"},
+	"a good block run again": {func(lines []Line) []Line {
+		i := slices.IndexFunc(lines, isLinked)
+		again := *lines[i].Linked
+		again.Try++
+		return append(lines, Line{Linked: &again})
+	}, "was run again"},
+	"a layout of choice": {func(lines []Line) []Line {
+		i := slices.IndexFunc(lines, isLinked)
+		lines[i].Linked.Layouts = map[Side]uint32{Base: 1, Head: 2}
+		return lines
+	}, "was drawn"},
+	"a failed run kept": {func(lines []Line) []Line {
+		i := slices.IndexFunc(lines, isRun)
+		lines[i].Run.Status = Failed
+		return lines
+	}, "with a bad run true"},
+	"a run from nowhere": {func(lines []Line) []Line {
+		i := slices.IndexFunc(lines, isLinked)
+		return slices.Delete(lines, i, i+1)
+	}, "was not begun"},
+}
+
 func TestFaultsOfTheLedgerAreNoticed(t *testing.T) {
 	f := &fake{steal: func(link int) float64 { return map[bool]float64{true: 0.05}[link == 2] }}
 	_, l, err := compare(t, t.Context(), t.TempDir(), f, &wants{look: 6})
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := l.Text()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,83 +142,16 @@ func TestFaultsOfTheLedgerAreNoticed(t *testing.T) {
 	if err := l.Audit(&plan, &limits); err != nil {
 		t.Fatal(err)
 	}
-	isRun := func(line Line) bool { return line.Run != nil }
-	for name, c := range map[string]struct {
-		plant func([]Line) []Line
-		word  string
-	}{
-		"order fixed": {func(lines []Line) []Line {
-			for i := range lines {
-				if r := lines[i].Run; r != nil {
-					lines[i].Run.Side = map[int]Side{1: Base, 2: Head, 3: Head, 4: Base}[r.Place]
-				}
+	for _, faults := range []map[string]ledgerFault{orderFaults, choiceFaults} {
+		for name, c := range faults {
+			copied, err := ReadLedger(raw)
+			if err != nil {
+				t.Fatal(err)
 			}
-			return lines
-		}, "the coin gave it to"},
-		"order misstated": {func(lines []Line) []Line {
-			for i := range lines {
-				if lines[i].Closed != nil {
-					lines[i].Closed.Order = gate.ABBA
-				}
+			copied.Lines = c.plant(copied.Lines)
+			if err := copied.Audit(&plan, &limits); !errors.Is(err, ErrHarness) || !strings.Contains(err.Error(), c.word) {
+				t.Errorf("%s: %v", name, err)
 			}
-			return lines
-		}, "the coin fell on"},
-		"a run dropped": {func(lines []Line) []Line {
-			i := slices.IndexFunc(lines, isRun)
-			return slices.Delete(lines, i, i+1)
-		}, "run 2 after 0 runs"},
-		"the last run dropped": {func(lines []Line) []Line {
-			i := slices.IndexFunc(lines, func(l Line) bool { return isRun(l) && l.Run.Place == 4 })
-			return slices.Delete(lines, i, i+1)
-		}, "closed with 3 of 4"},
-		"a run too many": {func(lines []Line) []Line {
-			i := slices.IndexFunc(lines, func(l Line) bool { return isRun(l) && l.Run.Place == 4 })
-			more := *lines[i].Run
-			more.Place, more.Dir = 5, "999999"
-			return slices.Insert(lines, i+1, Line{Run: &more})
-		}, "run 5 after 4 runs"},
-		"a good block set aside": {func(lines []Line) []Line {
-			i := slices.IndexFunc(lines, func(l Line) bool { return l.Closed != nil && len(l.Closed.Redo) == 0 })
-			lines[i].Closed.Redo = []string{"it looked odd"}
-			return lines
-		}, "by its signals"},
-		"a disturbed block kept": {func(lines []Line) []Line {
-			i := slices.IndexFunc(lines, func(l Line) bool { return l.Closed != nil && len(l.Closed.Redo) > 0 })
-			lines[i].Closed.Redo = nil
-			return lines
-		}, "by its signals"},
-		"a good block run again": {func(lines []Line) []Line {
-			i := slices.IndexFunc(lines, func(l Line) bool { return l.Linked != nil })
-			again := *lines[i].Linked
-			again.Try++
-			return append(lines, Line{Linked: &again})
-		}, "was run again"},
-		"a layout of choice": {func(lines []Line) []Line {
-			i := slices.IndexFunc(lines, func(l Line) bool { return l.Linked != nil })
-			lines[i].Linked.Layouts = map[Side]uint32{Base: 1, Head: 2}
-			return lines
-		}, "was drawn"},
-		"a failed run kept": {func(lines []Line) []Line {
-			i := slices.IndexFunc(lines, isRun)
-			lines[i].Run.Status = Failed
-			return lines
-		}, "with a bad run true"},
-		"a run from nowhere": {func(lines []Line) []Line {
-			i := slices.IndexFunc(lines, func(l Line) bool { return l.Linked != nil })
-			return slices.Delete(lines, i, i+1)
-		}, "was not begun"},
-	} {
-		raw, err := l.Text()
-		if err != nil {
-			t.Fatal(err)
-		}
-		copied, err := ReadLedger(raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		copied.Lines = c.plant(copied.Lines)
-		if err := copied.Audit(&plan, &limits); !errors.Is(err, ErrHarness) || !strings.Contains(err.Error(), c.word) {
-			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
