@@ -260,6 +260,11 @@ func toyResult(t *testing.T, opt *Options, v *Verdict) {
 			t.Errorf("arm %s: %+v", arm, a)
 		}
 	}
+	for _, cost := range append(run.Arm("null-head").Values("cost"), run.Arm("base").Values("cost")...) {
+		if cost > 105 {
+			t.Errorf("a program of base costs %v: it is head's", cost)
+		}
+	}
 	raw, err := os.ReadFile(filepath.Join(dir, "ledger.jsonl"))
 	if err != nil {
 		t.Fatal(err)

@@ -252,7 +252,7 @@ func (m *macro) saturate(ctx context.Context, c *cluster, t *trial, records int6
 	if err := json.Unmarshal(raw[0], &res); err != nil {
 		return fmt.Errorf("result of the load generator: %w", err)
 	}
-	if full.condemn(rep, &res); rep.Status == record.OK {
+	if full.condemn(rep, measured{load: &res}); rep.Status == record.OK {
 		rep.Values[valueSaturated] = res.Report.MsgsPerS
 	}
 	return nil

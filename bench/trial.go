@@ -140,13 +140,14 @@ func (t *trial) judge(rep *record.Repetition, m measured) error {
 	if t.spec.Rate > 0 {
 		values["offered"] = t.spec.Rate
 	}
-	t.condemn(rep, res)
+	t.condemn(rep, m)
 	return nil
 }
 
 // condemn sets the status of a repetition whose load broke a promise or says
 // nothing.
-func (t *trial) condemn(rep *record.Repetition, res *loadResult) {
+func (t *trial) condemn(rep *record.Repetition, m measured) {
+	res := m.load
 	switch {
 	case res.Violation != "":
 		rep.Status, rep.Problem = record.Failed, res.Violation
