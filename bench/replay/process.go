@@ -20,8 +20,12 @@ import (
 //
 // The bubble of testing/synctest, in which time stands still until every goroutine
 // waits, can only be had from testing; hence the dress of a test.
-func Main(out io.Writer) {
-	runtime.GOMAXPROCS(1)
+func Main(out io.Writer) { playOn(1, out) }
+
+// playOn is Main on so many processors. Only a test wants more than one: the counts
+// must be the same, but for the allocations.
+func playOn(processors int, out io.Writer) {
+	runtime.GOMAXPROCS(processors)
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(1 << 50) // whatever GOMEMLIMIT says
 	runtime.MemProfileRate = 0

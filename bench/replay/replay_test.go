@@ -6,17 +6,25 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-// childEnv makes this test's binary a replaying process.
-const childEnv = "DYNO_REPLAY_CHILD"
+// childEnv makes this test's binary a replaying process, procsEnv one on several
+// processors.
+const (
+	childEnv = "DYNO_REPLAY_CHILD"
+	procsEnv = "DYNO_REPLAY_PROCS"
+)
 
 func TestMain(m *testing.M) {
 	if name, ok := os.LookupEnv(childEnv); ok {
 		if err := mutate(name); err != nil {
 			panic(err)
+		}
+		if n, err := strconv.Atoi(os.Getenv(procsEnv)); err == nil {
+			playOn(n, os.Stdout)
 		}
 		Main(os.Stdout)
 	}
@@ -65,6 +73,22 @@ func TestRepeats(t *testing.T) {
 	}
 	if merged.Find("one/produce/raft-messages") != nil {
 		t.Error("a node that is alone counts messages")
+	}
+}
+
+// TestScheduler: with goroutines that really run at once, and none in a fixed order,
+// all but the allocations are counted as on one processor.
+func TestScheduler(t *testing.T) {
+	sets := []*Set{play(t, "")}
+	t.Setenv(procsEnv, "4")
+	for range 3 {
+		sets = append(sets, play(t, ""))
+	}
+	for _, s := range sets {
+		s.Counters = slices.DeleteFunc(s.Counters, func(c Counter) bool { m, _ := c.Metric(); return m.Kind == Alloc })
+	}
+	if _, bad, err := Merge(sets); err != nil || len(bad) > 0 {
+		t.Fatalf("%v: %v", err, bad)
 	}
 }
 
