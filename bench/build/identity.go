@@ -28,12 +28,12 @@ func Identical(a, b string) (same bool, why string, err error) {
 	if err != nil {
 		return false, "", fmt.Errorf("identity: %w", err)
 	}
-	defer x.Close()
+	defer func() { _ = x.Close() }() // it was only read
 	y, err := elf.Open(b)
 	if err != nil {
 		return false, "", fmt.Errorf("identity: %w", err)
 	}
-	defer y.Close()
+	defer func() { _ = y.Close() }()
 	if why, err = compareSections(x, y); why == "" && err == nil {
 		why, err = compareSymbols(x, y)
 	}

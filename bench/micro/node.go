@@ -58,7 +58,7 @@ func (r *run) node(ctx context.Context) (err error) {
 		return err
 	}
 	defer w.close()
-	hangUp := context.AfterFunc(ctx, func() { w.close() }) // unblocks what waits for an answer
+	hangUp := context.AfterFunc(ctx, w.close) // unblocks what waits for an answer
 	defer hangUp()
 	if err := r.prepare(ctx, w, n.AdminAddr()); err != nil {
 		return errors.Join(ctx.Err(), err)

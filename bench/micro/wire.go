@@ -75,7 +75,7 @@ func dial(addr string) (*wire, error) {
 	return &wire{nc: nc, r: bufio.NewReaderSize(nc, 1<<20), form: kmsg.NewRequestFormatter(kmsg.FormatterClientID("dyno-micro"))}, nil
 }
 
-func (w *wire) close() error { return w.nc.Close() }
+func (w *wire) close() { w.nc.Close() }
 
 // frame encodes a request; its correlation id is filled in by send.
 func (w *wire) frame(req kmsg.Request) []byte { return w.form.AppendRequest(nil, req, 0) }
