@@ -33,8 +33,8 @@ var mutants = []struct {
 	{"a group that goes quiet while a member lacks entries", "quiet-lag", replica.SetMutant, SimConfig{Seed: 3}},
 	{"a copy that counts when it is sent", "copies-sent", replica.SetMutant, SimConfig{Seed: 0, MinInsync: 3}},
 	{"an answer before min.insync.replicas hold it", "few-copies", replica.SetMutant, SimConfig{Seed: 0, MinInsync: 3}},
-	{"a lease that outlasts the promises", "long-lease", replica.SetMutant, leasing.with(19)},
-	{"a lease that is kept while leadership is handed over", "lease-kept", replica.SetMutant, leasing.with(118)},
+	{"a lease that outlasts the promises", "long-lease", replica.SetMutant, leasing.with(10)},
+	{"a lease that is kept while leadership is handed over", "lease-kept", replica.SetMutant, leasing.with(35)},
 	{"voters that forget what they promised", "no-promise", replica.SetMutant, leasing.with(26)},
 	{"a removed member that keeps what it knows", "untold", replica.SetMutant, SimConfig{Seed: 46, Moves: true, Nodes: 3, Replicas: 1, Partitions: 2, Faults: 40}},
 }
