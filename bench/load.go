@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -28,13 +29,15 @@ const loadTopic = "bench"
 // so that its CPU time and its heap are its own.
 type loadSpec struct {
 	Brokers    []string      `json:"brokers"`
+	Topic      string        `json:"topic"`     // "": loadTopic
+	Existing   bool          `json:"existing"`  // do not make the topic
+	Producers  int           `json:"producers"` // not of a closed loop; 0: loadgen's default
 	Partitions int           `json:"partitions"`
 	RF         int           `json:"rf"`
 	Acks       string        `json:"acks"`
 	SizeBytes  int           `json:"size_bytes"`
 	Rate       float64       `json:"rate"`        // records/s on a schedule
 	ClosedLoop int           `json:"closed_loop"` // instead: clients with one record in flight each; without both it saturates
-	Producers  int           `json:"producers"`   // not of a closed loop; 0: loadgen's default
 	Records    int64         `json:"records"`     // ends the window instead of its length
 	Spread     int           `json:"spread"`      // bytes to one partition before the next; 0: loadgen's default
 	Warmup     time.Duration `json:"warmup_ns"`
@@ -43,6 +46,9 @@ type loadSpec struct {
 	Capacity   float64       `json:"capacity"` // of the generator, from an earlier probe; 0 probes
 	Probe      time.Duration `json:"probe_ns"` // length of that probe; 0: loadgen's default
 	Out        string        `json:"out"`      // an existing directory; "" writes no files
+
+	TLS  loadgen.TLSConfig  `json:"tls"`
+	SASL loadgen.SASLConfig `json:"sasl"` // names a file, holds no secret
 }
 
 // loadResult is what the child tells when the load is drained and verified.
@@ -121,9 +127,9 @@ func runRead(ctx context.Context, raw json.RawMessage, s *cell.Session) (any, er
 func (s *loadSpec) config() (loadgen.Config, error) {
 	acks, err := loadgen.ParseAcks(s.Acks)
 	return loadgen.Config{
-		Brokers: s.Brokers, Topic: loadTopic, Create: true, Partitions: s.Partitions, RF: s.RF,
+		Brokers: s.Brokers, Topic: cmp.Or(s.Topic, loadTopic), Create: !s.Existing, Partitions: s.Partitions, RF: s.RF,
 		Acks: acks, Rate: s.Rate, ClosedLoop: s.ClosedLoop, Duration: s.Window, Records: s.Records, Warmup: s.Warmup,
-		Producers: s.Producers, Spread: s.Spread,
+		Producers: s.Producers, Spread: s.Spread, TLS: s.TLS, SASL: s.SASL,
 		Seed: s.Seed, Workload: loadgen.Workload{Size: loadgen.Size{Fixed: s.SizeBytes}},
 		Capacity: s.Capacity, ProbeDuration: s.Probe, Verify: true,
 	}, err

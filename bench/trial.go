@@ -204,7 +204,18 @@ func unansweredOf(failed, unknown, unsent, foreign int64) string {
 	if len(words) == 0 {
 		return ""
 	}
-	return "records " + strings.Join(words, ", ") + ": the figures are of another load than was asked for"
+	return "records " + strings.Join(words, ", ") + otherLoad
+}
+
+// otherLoad ends what unansweredOf says.
+const otherLoad = ": the figures are of another load than was asked for"
+
+// tellProgress hands a report of a load on; one that cannot be read tells nothing.
+func tellProgress(tell func(loadgen.Progress), report json.RawMessage) {
+	var p loadgen.Progress
+	if json.Unmarshal(report, &p) == nil {
+		tell(p)
+	}
 }
 
 // live turns a generator's progress into a line.

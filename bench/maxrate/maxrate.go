@@ -102,6 +102,9 @@ func New(cfg Config) (*Plan, error) {
 	return p, nil
 }
 
+// Config is what the plan works with, defaults filled in.
+func (p *Plan) Config() Config { return p.cfg }
+
 // Next is the trial to make now; false when the search is over. It gives the same
 // trial until Take was told of it.
 func (p *Plan) Next() (Trial, bool) {
