@@ -22,6 +22,11 @@ type bed struct {
 	seed  uint64
 
 	compare bool // the replicas after a load: see trial
+	// overload takes a load that its cluster could not take whole for an answer.
+	overload bool
+	// earlier is the median of what an arm measured so far in this run; false where no
+	// repetition of it was good.
+	earlier func(arm, measure string) (float64, bool)
 
 	// rep is filled in by Measure: Values, Seconds, and Status with Problem where
 	// the repetition broke a promise (record.Failed) or says nothing
@@ -34,7 +39,7 @@ type bed struct {
 func (x *experiment) measureBed(ctx context.Context, c *Cell, t turn, dir string) (record.Repetition, error) {
 	rep := record.Repetition{Number: t.number, Seed: t.seed, Status: record.OK, Values: map[string]float64{}}
 	b := &bed{lab: x.lab, http: x.http, dyno: x.dyno, peers: x.peers, dir: dir, seed: t.seed,
-		rep: &rep, name: t.name(c)}
+		rep: &rep, name: t.name(c), earlier: x.ledger.median}
 	begun := time.Now()
 	if err := c.Measure(ctx, b); err != nil {
 		return rep, blameDisk(dir, err)
@@ -50,7 +55,7 @@ func (x *experiment) measureBed(ctx context.Context, c *Cell, t turn, dir string
 func (b *bed) load(ctx context.Context, nodes int, spec loadSpec, up ...string) error {
 	spec.Seed = b.seed
 	t := &trial{lab: b.lab, http: b.http, dyno: b.dyno, name: b.name, nodes: nodes, up: up,
-		dir: filepath.Join(b.dir, "cluster"), spec: spec, compare: b.compare}
+		dir: filepath.Join(b.dir, "cluster"), spec: spec, compare: b.compare, overload: b.overload}
 	m, err := t.run(ctx)
 	if err != nil {
 		return err

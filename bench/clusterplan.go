@@ -26,6 +26,7 @@ type clusterPlan struct {
 	probe          time.Duration // of the generator's own capacity; 0: loadgen's default
 	reps           int           // of headline cells
 	compare        bool          // the replicas after each window
+	connect        time.Duration // most until all partitions have leaders; 0: loadgen's default
 }
 
 func newClusterPlan(cfg ExperimentConfig, name, question, expectation string) *clusterPlan {
@@ -65,6 +66,7 @@ type shape struct {
 	clients    int     // of a closed loop
 	rate       float64 // records/s of an open one
 	nodes      int     // brokers, each partition on all of them; 0: clusterNodes
+	acks       string  // all
 }
 
 func (s shape) brokers() int { return cmp.Or(s.nodes, clusterNodes) }
@@ -84,14 +86,19 @@ func (s shape) word() string {
 // compared with what had been acknowledged, after each window.
 func (p *clusterPlan) params(block, system, verified string, s shape) map[string]string {
 	return map[string]string{paramBlock: block, "system": system, "verified": verified, "load": s.word(),
-		"size": strconv.Itoa(s.sizeBytes), "partitions": strconv.Itoa(s.partitions), "nodes": strconv.Itoa(s.brokers())}
+		"acks": cmp.Or(s.acks, "all"), "size": strconv.Itoa(s.sizeBytes), "partitions": strconv.Itoa(s.partitions), "nodes": strconv.Itoa(s.brokers())}
+}
+
+// spec is the load of a shape.
+func (p *clusterPlan) spec(s shape) loadSpec {
+	return loadSpec{Partitions: s.partitions, RF: s.brokers(), Acks: cmp.Or(s.acks, "all"), SizeBytes: s.sizeBytes, Rate: s.rate, ClosedLoop: s.clients,
+		Warmup: p.warmup, Window: p.window, Probe: p.probe, Connect: p.connect}
 }
 
 // dyno adds an arm that is a cluster of dyno. up gives the arguments of `dyno up`
 // beside the usual ones, and may write files that they name into the bed; nil is none.
 func (p *clusterPlan) dyno(arm, block string, s shape, reps int, up func(b *bed) ([]string, error)) *Cell {
-	spec := loadSpec{Partitions: s.partitions, RF: s.brokers(), Acks: "all", SizeBytes: s.sizeBytes, Rate: s.rate, ClosedLoop: s.clients,
-		Warmup: p.warmup, Window: p.window, Probe: p.probe}
+	spec := p.spec(s)
 	p.e.Cells = append(p.e.Cells, Cell{
 		Arm: arm, Block: block, Repetitions: reps, Params: p.params(block, "dyno", "all-read-back", s), NeedsDyno: true,
 		Measure: func(ctx context.Context, b *bed) (err error) {
@@ -110,7 +117,7 @@ func (p *clusterPlan) dyno(arm, block string, s shape, reps int, up func(b *bed)
 
 // nats adds an arm that is a cluster of NATS servers with a stream for each
 // partition.
-func (p *clusterPlan) nats(arm, block, sync string, s shape, reps int) {
+func (p *clusterPlan) nats(arm, block, sync string, s shape, reps int) *Cell {
 	spec := natsSpec{Sync: sync, Streams: s.partitions, SizeBytes: s.sizeBytes, ClosedLoop: s.clients,
 		Warmup: p.warmup, Window: p.window, Verify: natsRead}
 	params := p.params(block, "nats", "counts-and-all-read-back", s)
@@ -119,6 +126,7 @@ func (p *clusterPlan) nats(arm, block, sync string, s shape, reps int) {
 		Arm: arm, Block: block, Repetitions: reps, Params: params, NeedsPeers: true,
 		Measure: func(ctx context.Context, b *bed) error { return b.loadNATS(ctx, spec) },
 	})
+	return &p.e.Cells[len(p.e.Cells)-1]
 }
 
 // atLeast promises that arm has at least that many times what against has.

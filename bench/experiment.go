@@ -49,6 +49,8 @@ type Cell struct {
 	Jobs              func(dir string, seed uint64) []Task
 	// Measure, where set, does the work of one repetition instead of Jobs.
 	Measure func(ctx context.Context, b *bed) error
+	// First runs the cell's repetitions before those of all others, which need what it finds.
+	First bool
 	// NeedsDyno and NeedsPeers say which program a Measure starts.
 	NeedsDyno, NeedsPeers bool
 }
@@ -106,13 +108,17 @@ type known struct {
 
 // experiments by name.
 var experiments = map[string]known{
-	"batching":    {"what proposing batches gains: a ladder from the origin's path to ours, against its claim of 270x", batchingExperiment},
-	"fsync":       {"which disk discipline pays, and dyno's log against those of etcd and HashiCorp", fsyncExperiment},
-	"idle":        {"what partitions that nobody uses cost: CPU, memory, wire and syncs, at 0, 8 and 1,000 of them", idleExperiment},
-	"recovery":    {"how long writes stand still when nodes are killed, restarted in turn, or all gone at once", recoveryExperiment},
-	"replication": {"three brokers, synced: against NATS JetStream, and from 8 to 1,000 partitions", replicationExperiment},
-	"rwlock":      {"what a lock on the produce path costs, against a claim of 15.7x; and five maps of replicas", rwlockExperiment},
-	"transport":   {"Raft's messages in frames of our own over TCP, or over gRPC, with and without TLS", transportExperiment},
+	"acks":               {"what acks 0, 1 and all cost, and how many acknowledged records each loses to kill -9 and to a power cut", acksExperiment},
+	"batching":           {"what proposing batches gains: a ladder from the origin's path to ours, against its claim of 270x", batchingExperiment},
+	"fsync":              {"which disk discipline pays, and dyno's log against those of etcd and HashiCorp", fsyncExperiment},
+	"idle":               {"what partitions that nobody uses cost: CPU, memory, wire and syncs, at 0, 8 and 1,000 of them", idleExperiment},
+	"latency-throughput": {"p50, p99 and p99.9 from 10 to 110 % of the maximum, dyno and NATS JetStream; and the largest rate with a p99 of 10 ms", latencyExperiment},
+	"partitions":         {"how cost grows from 1 to 4,096 partitions at one byte rate, and with 0 to 10,000 that nobody uses", partitionsExperiment},
+	"raft-version":       {"go.etcd.io/raft v3.6.0 or v3.7.0: propose and follow with entries of 256 B to 1 MiB", raftVersionExperiment},
+	"recovery":           {"how long writes stand still when nodes are killed, restarted in turn, or all gone at once", recoveryExperiment},
+	"replication":        {"three brokers, synced: against NATS JetStream, and from 8 to 1,000 partitions", replicationExperiment},
+	"rwlock":             {"what a lock on the produce path costs, against a claim of 15.7x; and five maps of replicas", rwlockExperiment},
+	"transport":          {"Raft's messages in frames of our own over TCP, or over gRPC, with and without TLS", transportExperiment},
 }
 
 // Experiments lists the names RunExperiment knows, sorted.
@@ -265,15 +271,28 @@ func (e *Experiment) order(seed uint64) []turn {
 		blocks[b] = append(blocks[b], i)
 		most = max(most, c.Repetitions)
 	}
-	var turns []turn
+	turns := e.first(seed)
 	for n := 1; n <= most; n++ {
 		r.Shuffle(len(blocks), func(i, j int) { blocks[i], blocks[j] = blocks[j], blocks[i] })
 		for _, block := range blocks {
 			r.Shuffle(len(block), func(i, j int) { block[i], block[j] = block[j], block[i] })
 			for _, i := range block {
-				if n <= e.Cells[i].Repetitions {
+				if n <= e.Cells[i].Repetitions && !e.Cells[i].First {
 					turns = append(turns, turn{i, n, seed + uint64(n) - 1})
 				}
+			}
+		}
+	}
+	return turns
+}
+
+// first are the turns of cells that others need, repetition by repetition.
+func (e *Experiment) first(seed uint64) []turn {
+	var turns []turn
+	for n := 1; n <= repetitionsMax; n++ {
+		for i, c := range e.Cells {
+			if c.First && n <= c.Repetitions {
+				turns = append(turns, turn{i, n, seed + uint64(n) - 1})
 			}
 		}
 	}

@@ -29,6 +29,8 @@ const (
 	idlePerReplica = 16 << 10        // bytes
 	idleQuickQuiet = 2 * time.Second // of a quick run, which gives nothing back
 	idleMost       = 5.0             // percent of one core
+	// idleConnect is how long every partition may take to get a leader.
+	idleConnect = 3 * time.Minute
 )
 
 // The brokers' counters of what happens in groups.
@@ -99,23 +101,38 @@ func idleExperiment(cfg ExperimentConfig) Experiment {
 	return e
 }
 
-// perReplica compares what brokers with partitions hold with what the ones without
-// held in the same repetition.
+// perReplica derives what a replica holds, of the arms with many.
 func perReplica(run *record.Run) {
+	many := map[string]int{}
 	for _, a := range idleArms {
-		if a.partitions != manyPartitions || run.Arm(a.name) == nil || run.Arm(idleArms[0].name) == nil {
+		if a.partitions == manyPartitions {
+			many[a.name] = a.partitions
+		}
+	}
+	perReplicaOf(run, idleArms[0].name, many)
+}
+
+// perReplicaOf compares what brokers with partitions hold with what the ones without
+// held in the same repetition.
+func perReplicaOf(run *record.Run, without string, partitions map[string]int) {
+	if run.Arm(without) == nil {
+		return
+	}
+	bare := map[int]float64{}
+	for _, rep := range run.Arm(without).Repetitions {
+		if v, ok := rep.Values["rss"]; ok && rep.Status == record.OK {
+			bare[rep.Number] = v
+		}
+	}
+	for name, n := range partitions {
+		arm := run.Arm(name)
+		if arm == nil {
 			continue
 		}
-		bare := map[int]float64{}
-		for _, rep := range run.Arm(idleArms[0].name).Repetitions {
-			if v, ok := rep.Values["rss"]; ok && rep.Status == record.OK {
-				bare[rep.Number] = v
-			}
-		}
-		for _, rep := range run.Arm(a.name).Repetitions {
+		for _, rep := range arm.Repetitions {
 			v, ok := rep.Values["rss"]
 			if base, known := bare[rep.Number]; ok && known {
-				rep.Values["rss_per_replica"] = (v - base) / float64(a.partitions)
+				rep.Values["rss_per_replica"] = (v - base) / float64(n)
 			}
 		}
 	}
@@ -132,7 +149,7 @@ func (b *bed) idle(ctx context.Context, partitions int, restarted bool, quiet, w
 	err = c.whileUp(ctx, func(ctx context.Context) error {
 		if partitions > 0 {
 			spec := loadSpec{Brokers: strings.Split(c.Bootstrap, ","), Partitions: partitions, RF: clusterNodes, Acks: "all", SizeBytes: idleRecord,
-				Rate: idleFillRate, Records: int64(partitions), Producers: 1, Spread: 1, Seed: b.seed, Probe: -1}
+				Rate: idleFillRate, Records: int64(partitions), Producers: 1, Spread: 1, Seed: b.seed, Probe: -1, Connect: idleConnect}
 			if err := b.write(ctx, spec); err != nil {
 				return err
 			}

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"dyno/bench/record"
+	"dyno/bench/stats"
 )
 
 // ledger keeps finished repetitions of an experiment in a file, so that an
@@ -150,6 +151,16 @@ func (l *ledger) add(arm string, rep record.Repetition, phase string) error {
 	}
 	l.take(line)
 	return nil
+}
+
+// median is the middle of what an arm's good repetitions measured; false where there
+// are none.
+func (l *ledger) median(arm, measure string) (float64, bool) {
+	vs := (&record.Arm{Repetitions: l.arms[arm]}).Values(measure)
+	if len(vs) == 0 {
+		return 0, false
+	}
+	return stats.Median(vs), true
 }
 
 // close keeps a ledger that another invocation can use; any other goes away.

@@ -10,6 +10,7 @@ import (
 
 	"dyno/bench/cell"
 	"dyno/bench/micro"
+	"dyno/bench/raftcell"
 	"dyno/loadgen"
 )
 
@@ -43,9 +44,10 @@ type loadSpec struct {
 	Warmup     time.Duration `json:"warmup_ns"`
 	Window     time.Duration `json:"window_ns"`
 	Seed       uint64        `json:"seed"`
-	Capacity   float64       `json:"capacity"` // of the generator, from an earlier probe; 0 probes
-	Probe      time.Duration `json:"probe_ns"` // length of that probe; 0: loadgen's default
-	Out        string        `json:"out"`      // an existing directory; "" writes no files
+	Capacity   float64       `json:"capacity"`   // of the generator, from an earlier probe; 0 probes
+	Probe      time.Duration `json:"probe_ns"`   // length of that probe; 0: loadgen's default
+	Connect    time.Duration `json:"connect_ns"` // most until all partitions have leaders; 0: loadgen's default
+	Out        string        `json:"out"`        // an existing directory; "" writes no files
 
 	TLS  loadgen.TLSConfig  `json:"tls"`
 	SASL loadgen.SASLConfig `json:"sasl"` // names a file, holds no secret
@@ -131,7 +133,7 @@ func (s *loadSpec) config() (loadgen.Config, error) {
 		Acks: acks, Rate: s.Rate, ClosedLoop: s.ClosedLoop, Duration: s.Window, Records: s.Records, Warmup: s.Warmup,
 		Producers: s.Producers, Spread: s.Spread, TLS: s.TLS, SASL: s.SASL,
 		Seed: s.Seed, Workload: loadgen.Workload{Size: loadgen.Size{Fixed: s.SizeBytes}},
-		Capacity: s.Capacity, ProbeDuration: s.Probe, Verify: true,
+		Capacity: s.Capacity, ProbeDuration: s.Probe, ConnectTimeout: s.Connect, Verify: true,
 	}, err
 }
 
@@ -144,8 +146,8 @@ func ServeChild(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	return cell.Serve(ctx, in, out, map[string]cell.Work{
-		workLoad: runLoad, workSteady: runSteady, workLookup: runLookups, workRaw: cell.Raw, workAppend: cell.Appending(systems),
-		workRead: runRead, workMicro: micro.Work,
+		workLoad: runLoad, workSteady: runSteady, workLookup: runLookups, workPower: runPower, raftcell.Work: raftcell.Measure,
+		workRaw: cell.Raw, workAppend: cell.Appending(systems), workRead: runRead, workMicro: micro.Work,
 	})
 }
 

@@ -23,6 +23,7 @@ type natsSpec struct {
 	Streams    int           `json:"streams"`
 	SizeBytes  int           `json:"size_bytes"`
 	ClosedLoop int           `json:"closed_loop"` // clients with one message in flight each; 0: pipelined publishers
+	Rate       float64       `json:"rate"`        // messages/s on a schedule; 0 saturates
 	Warmup     time.Duration `json:"warmup_ns"`
 	Window     time.Duration `json:"window_ns"`
 	Verify     string        `json:"verify"`
@@ -80,7 +81,16 @@ func (b *bed) loadNATS(ctx context.Context, spec natsSpec) error {
 	if err := json.Unmarshal(raw[0], &res); err != nil {
 		return fmt.Errorf("result of dyno-peers: %w", err)
 	}
-	return res.judge(b.rep, w, spec.SizeBytes)
+	if b.overload { // the response has what was never sent at a lower bound
+		res.Unsent = 0
+	}
+	if err := res.judge(b.rep, w, spec.SizeBytes); err != nil {
+		return err
+	}
+	if spec.Rate > 0 {
+		b.rep.Values["offered"] = spec.Rate
+	}
+	return nil
 }
 
 // judge fills in a repetition. What servers and client used is of the whole window

@@ -137,7 +137,7 @@ func cmpChain(first int, a, b float64) int {
 
 // verdict puts the answer into words. A broken promise outranks it; a rate that the
 // longer trial did not confirm, or an end that is the generator's own, is none.
-func (s *search) verdict() record.Verdict {
+func (s *rateSearch) verdict() record.Verdict {
 	a := s.plan.Answer()
 	slo := sloText(s.slo)
 	if n := len(s.trials); n > 0 && s.trials[n-1].rep.Status == record.Failed {

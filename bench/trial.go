@@ -29,6 +29,9 @@ type trial struct {
 	spec  loadSpec // what to send; the brokers' addresses are filled in
 	// compare asks all replicas for what they hold, once the load is verified.
 	compare bool
+	// overload takes records that were not sent in time for an answer: the response
+	// has each at a lower bound.
+	overload bool
 
 	// beside, if set, runs on a goroutine of its own from the first report of the
 	// timed window on. The brokers are not stopped before it has returned.
@@ -155,8 +158,8 @@ func (t *trial) condemn(rep *record.Repetition, m measured) {
 		rep.Status, rep.Problem = record.Failed, "the replicas differ: "+m.apart
 	case res.Report.Lost == nil:
 		rep.Status, rep.Problem = record.Invalid, "the records were not verified"
-	case unanswered(res) != "":
-		rep.Status, rep.Problem = record.Invalid, unanswered(res)
+	case t.odd(res) != "":
+		rep.Status, rep.Problem = record.Invalid, t.odd(res)
 	case res.Report.Saturated == loadgen.BottleneckGenerator:
 		rep.Status, rep.Problem = record.Invalid, "the generator was the bottleneck: "+res.Detail.Why
 	case t.spec.Rate > 0 && res.Report.Saturated != loadgen.BottleneckNone:
@@ -164,6 +167,16 @@ func (t *trial) condemn(rep *record.Repetition, m measured) {
 		t.lab.caution(fmt.Sprintf("%s: the %s fell behind the schedule, so its response grows with the window: %s",
 			t.name, res.Report.Saturated, res.Detail.Why))
 	}
+}
+
+// odd says what makes the load another one than was asked for; "" where nothing does.
+func (t *trial) odd(res *loadResult) string {
+	if !t.overload {
+		return unanswered(res)
+	}
+	taken := *res
+	taken.Detail.Unsent = 0
+	return unanswered(&taken)
 }
 
 // reportValues takes over what a load measured by itself.

@@ -11,6 +11,7 @@ import (
 
 	"dyno/bench/cell"
 	"dyno/bench/peers/natspeer"
+	"dyno/bench/raftcell"
 )
 
 // systems are the logs this program can drive.
@@ -18,7 +19,8 @@ var systems = map[string]cell.System{"etcd-wal": etcdWAL, "raft-wal": raftWAL}
 
 // modules names the module of each peer, for versions.
 var modules = map[string]string{"etcd-wal": "go.etcd.io/etcd/server/v3", "raft-wal": "github.com/hashicorp/raft-wal",
-	"nats": "github.com/nats-io/nats-server/v2", "nats-client": "github.com/nats-io/nats.go"}
+	"nats": "github.com/nats-io/nats-server/v2", "nats-client": "github.com/nats-io/nats.go",
+	"raft": "go.etcd.io/raft/v3"}
 
 func main() { os.Exit(run()) }
 
@@ -51,7 +53,8 @@ func serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return cell.Serve(ctx, in, os.Stdout, map[string]cell.Work{"append": cell.Appending(systems), "nats": natsWork})
+	return cell.Serve(ctx, in, os.Stdout, map[string]cell.Work{"append": cell.Appending(systems), "nats": natsWork,
+		raftcell.Work: raftcell.Measure})
 }
 
 func printVersions() error {
