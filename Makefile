@@ -91,7 +91,7 @@ bench: build ## measure an embedded cluster; with BASE=rev [HEAD=rev]: compare t
 
 .PHONY: experiments
 experiments: build build-peers ## run the experiments; ARGS=--record writes them under results/ instead of results/local/
-	for name in fsync replication transport recovery idle rwlock batching; do $(DYNO) experiment $$name $(ARGS) || exit 1; done
+	for name in raft-version fsync replication transport recovery idle acks partitions latency-throughput rwlock batching; do $(DYNO) experiment $$name $(ARGS) || exit 1; done
 
 .PHONY: report
 report: build ## list the results, or draw the report of DIR=results/… again

@@ -48,6 +48,8 @@ var imports = map[string][]string{
 	"engine":                     {"engine/...", "wal", "wal/..."},
 	"bench":                      {"engine", "engine/...", "wal", "wal/...", "loadgen", "bench/..."},
 	"bench/stats":                {},
+	"bench/maxrate":              {},
+	"bench/raftcell":             {"bench/cell"},
 	"bench/gate":                 {"bench/stats", "bench/replay"},
 	"bench/...":                  {"engine", "engine/...", "wal", "wal/...", "loadgen", "bench/..."},
 	"cmd/dyno":                   {"engine", "engine/...", "wal", "wal/...", "loadgen", "bench", "bench/..."},
@@ -66,7 +68,7 @@ var raftpbIn = []string{"engine/replica", "engine/multiraft", "engine/transport"
 
 // judging is what turns measurements into statements: the same measurements and
 // seed always give the same statement.
-var judging = []string{"bench/stats", "bench/gate"}
+var judging = []string{"bench/stats", "bench/gate", "bench/maxrate"}
 
 // clocks are what of package time looks at the time or lets it pass.
 var clocks = []string{"Now", "Since", "Until", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker", "Sleep"}

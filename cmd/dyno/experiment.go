@@ -16,7 +16,7 @@ func newExperimentCommand() *cobra.Command {
 	names := bench.Experiments()
 	var list strings.Builder
 	for _, name := range names {
-		fmt.Fprintf(&list, "  %-12s %s\n", name, bench.Purpose(name))
+		fmt.Fprintf(&list, "  %-18s %s\n", name, bench.Purpose(name))
 	}
 	cmd := &cobra.Command{
 		Use:   "experiment NAME",
