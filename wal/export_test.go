@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"runtime"
 	"time"
 
 	"dyno/wal/vfs"
@@ -53,4 +54,16 @@ func PromisedByte(fsys vfs.FS, dir string, pick uint64) (name string, pos int64,
 		return "", 0, false
 	}
 	return s.name, int64(pick>>8) % limit & (1<<62 - 1), true
+}
+
+// QueueLocked says whether nobody can submit now, and not only for a moment.
+func QueueLocked(l *Log) bool {
+	for range 100 {
+		if l.queue.mu.TryLock() {
+			l.queue.mu.Unlock()
+			return false
+		}
+		runtime.Gosched()
+	}
+	return true
 }

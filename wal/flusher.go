@@ -243,13 +243,7 @@ func (w *flusher) syncSegment() error {
 	}
 	start := time.Now()
 	w.stall.Reset(stallAfter)
-	var err error
-	if !w.l.opts.mut.has(mutNoSync) {
-		err = w.seg.file.Datasync()
-	}
-	if err == nil && w.l.opts.mut.has(mutTwoSyncs) {
-		err = w.seg.file.Datasync()
-	}
+	err := w.datasync()
 	w.stall.Stop()
 	if err != nil {
 		return w.l.fail("sync", err)
@@ -257,6 +251,20 @@ func (w *flusher) syncSegment() error {
 	w.l.counters.synced(time.Since(start))
 	w.durable, w.dirty, w.confirmed = point{w.seg.seq, w.pos}, false, false
 	return nil
+}
+
+func (w *flusher) datasync() (err error) {
+	if w.l.opts.mut.has(mutLockedSync) {
+		w.l.queue.mu.Lock()
+		defer w.l.queue.mu.Unlock()
+	}
+	if !w.l.opts.mut.has(mutNoSync) {
+		err = w.seg.file.Datasync()
+	}
+	if err == nil && w.l.opts.mut.has(mutTwoSyncs) {
+		err = w.seg.file.Datasync()
+	}
+	return err
 }
 
 // publishMax bounds how long readers wait for the index.

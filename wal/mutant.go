@@ -13,6 +13,9 @@ const (
 	// What only costs: the exact counters of the gate must notice.
 	mutTwoSyncs  // each fdatasync is made twice
 	mutTwoWrites // a frame is written in two pieces
+
+	// What only waits: the times of the gate must notice.
+	mutLockedSync // nothing can be submitted during a sync
 )
 
 func (m mutant) has(x mutant) bool { return m&x != 0 }

@@ -16,14 +16,27 @@ var mutantNames = map[mutant]string{
 	mutNoSeq:     "no-seq",
 	mutTwoSyncs:  "two-syncs",
 	mutTwoWrites: "two-writes",
+
+	mutLockedSync: "locked-sync",
+}
+
+// linked is the mutant a program has from its start, set by the linker:
+//
+//	go build -tags mutants -ldflags "-X dyno/wal.linked=locked-sync"
+var linked string
+
+func init() {
+	if err := SetMutant(linked); err != nil {
+		panic(err)
+	}
 }
 
 func forced() mutant { return mutant(forcedMutant.Load()) }
 
 // SetMutant breaks every log opened from now on in the named way: "no-sync",
-// "no-promise", "no-dirsync", "no-seq", "two-syncs", "two-writes"; "" mends them.
-// It exists in builds with the tag mutants alone, for crash tests and a gate that
-// must turn red.
+// "no-promise", "no-dirsync", "no-seq", "two-syncs", "two-writes",
+// "locked-sync"; "" mends them. It exists in builds with the tag mutants alone,
+// for crash tests and a gate that must turn red.
 func SetMutant(name string) error {
 	if name == "" {
 		forcedMutant.Store(0)

@@ -179,6 +179,7 @@ func (c *conn) produce(h header, body []byte, bytes int) (p *produce, ok bool) {
 	}
 	walkProduce(h, body, p.parts)
 	c.rd.kept = true
+	dawdleRequest()
 	p.pending.Store(1)
 	for i := range p.parts {
 		p.append(&p.parts[i])
@@ -216,6 +217,7 @@ func (p *produce) check(d *produced) (code, error) {
 	if d.Batch, err = partition.ParseBatch(d.Data); err != nil {
 		return codeOf(err), err
 	}
+	dawdleBatch(d.Batch.Records)
 	if err := p.room(part, d); err != nil {
 		return codeOf(err), err
 	}

@@ -97,6 +97,7 @@ func (w *worker) await() {
 		return
 	}
 	<-w.box.wake
+	w.box.linger()
 	w.in = w.box.take(w.in)
 }
 

@@ -1,5 +1,7 @@
 package partition
 
+import "bytes"
+
 // mutant names guarantees that are switched off, to show that the simulation in
 // engine/enginetest, or the gate, notices. Nothing outside tests can set one: see mutants_on.go.
 type mutant uint32
@@ -10,7 +12,15 @@ const (
 
 	// What only costs: the exact counters of the gate must notice.
 	mutAllocate  // one more allocation for each batch that is stamped
-	mutCopyReads // what is read is copied
+	mutCopyReads // what is read is copied, so many times
 )
+
+// copied is a copy of a copy.
+func copied(b []byte) []byte {
+	for range max(1, forcedCopies()) {
+		b = bytes.Clone(b)
+	}
+	return b
+}
 
 func (m mutant) has(x mutant) bool { return m&x != 0 }

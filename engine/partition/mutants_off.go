@@ -7,3 +7,5 @@ func forced() mutant { return 0 }
 
 // waste is what mutAllocate does.
 func waste() {}
+
+func forcedCopies() int64 { return 0 }

@@ -4,10 +4,15 @@ package partition
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 	"sync/atomic"
 )
 
-var forcedMutant atomic.Uint32
+var (
+	forcedMutant atomic.Uint32
+	copies       atomic.Int64 // of mutCopyReads; 0 is one
+)
 
 var mutantNames = map[string]mutant{"keep-producers": mutKeepProducers, "empty-restore": mutEmptyRestore, "allocate": mutAllocate, "copy-reads": mutCopyReads}
 
@@ -17,16 +22,36 @@ var wasted *stamped
 // waste is what mutAllocate does.
 func waste() { wasted = new(stamped) }
 
+// linked is the mutant a program has from its start, set by the linker:
+//
+//	go build -tags mutants -ldflags "-X dyno/engine/partition.linked=copy-reads:2"
+var linked string
+
+func init() {
+	if err := SetMutant(linked); err != nil {
+		panic(err)
+	}
+}
+
 func forced() mutant { return mutant(forcedMutant.Load()) }
 
+func forcedCopies() int64 { return copies.Load() }
+
 // SetMutant breaks every partition of the process in the named way:
-// "keep-producers", "empty-restore", "allocate", "copy-reads"; "" mends them. It exists
-// in builds with the tag mutants alone, for simulations and a gate that must turn red.
+// "keep-producers", "empty-restore", "allocate", "copy-reads" or "copy-reads:N" for N
+// copies; "" mends them. It exists in builds with the tag mutants alone, for
+// simulations and a gate that must turn red.
 func SetMutant(name string) error {
+	name, text, sized := strings.Cut(name, ":")
 	m, ok := mutantNames[name]
 	if !ok && name != "" {
 		return fmt.Errorf("partition: no mutant is called %q", name)
 	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if sized && (m != mutCopyReads || err != nil || n <= 0) {
+		return fmt.Errorf("partition: mutant %s has no size %q", name, text)
+	}
+	copies.Store(n)
 	forcedMutant.Store(uint32(m))
 	return nil
 }

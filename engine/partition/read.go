@@ -1,7 +1,6 @@
 package partition
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 
@@ -47,7 +46,7 @@ func (p *Partition) Read(args ReadArgs) (ReadResult, error) {
 		}
 		for _, b := range batches {
 			if forced().has(mutCopyReads) {
-				b = bytes.Clone(b)
+				b = copied(b)
 			}
 			res.Batches = append(res.Batches, b)
 			res.Bytes += len(b)

@@ -30,6 +30,17 @@ var mutantNames = map[string]mutant{
 	"more-state": mutMoreState,
 }
 
+// linked is the mutant a program has from its start, set by the linker:
+//
+//	go build -tags mutants -ldflags "-X dyno/engine/replica.linked=one-by-one"
+var linked string
+
+func init() {
+	if err := SetMutant(linked); err != nil {
+		panic(err)
+	}
+}
+
 func forced() mutant { return mutant(forcedMutant.Load()) }
 
 // SetMutant breaks every replica of the process in the way of that name, see
