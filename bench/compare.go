@@ -11,6 +11,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"dyno/bench/build"
@@ -34,6 +36,13 @@ type CompareConfig struct {
 	Limits paired.Limits // of what the machine may do to a block
 	Force  bool          // go on with a ledger of another machine
 	Anyway bool          // run also where both commits make the same program
+	Metric string        // decides alone; all of the lane
+	Mutant string        // "name:size", built into head: proves that it is found, see Mutants
+	// Attribute says when further blocks are run with CPU profiles, to name the
+	// functions that got slower: AttributeFail is the default.
+	Attribute string
+
+	profiled int // blocks of an attribution
 
 	// What tests replace: the package that is built, what a run does, who decides, how
 	// long a pause is.
@@ -68,6 +77,8 @@ func (c *CompareConfig) setDefaults() {
 	if c.judge == nil {
 		c.judge = gate.Judge
 	}
+	c.profiled = cmp.Or(c.profiled, attributeBlocks)
+	c.Attribute = cmp.Or(c.Attribute, AttributeFail)
 	c.Limits.SetDefaults()
 }
 
@@ -77,6 +88,10 @@ func (c *CompareConfig) validate() error {
 		return fmt.Errorf("%w: name the commit to compare with: --base REV", ErrUsage)
 	case c.Looks[len(c.Looks)-1]+c.Nulls > paired.BlocksMax:
 		return fmt.Errorf("%w: %v blocks: want at most %d", ErrUsage, c.Looks, paired.BlocksMax)
+	case c.Attribute != AttributeFail && c.Attribute != AttributeAlways && c.Attribute != AttributeNever:
+		return fmt.Errorf("%w: --attribute %s: want %s, %s or %s", ErrUsage, c.Attribute, AttributeFail, AttributeAlways, AttributeNever)
+	case c.Attribute == AttributeAlways && c.Micro:
+		return fmt.Errorf("%w: --attribute needs brokers to profile: leave out --micro", ErrUsage)
 	case c.Window < windowMin:
 		return fmt.Errorf("%w: a window of %v: want at least %v", ErrUsage, c.Window, windowMin)
 	}
@@ -94,6 +109,28 @@ func (c *CompareConfig) rule(metrics []gate.Metric) (gate.Rule, error) {
 	return r, nil
 }
 
+// decide makes the rule: of all the lane's metrics, or of the one that was asked for.
+// Errors: ErrUsage.
+func (c *CompareConfig) decide() (err error) {
+	metrics := c.lane(nil).metrics()
+	if c.Metric != "" {
+		var names []string
+		for _, m := range metrics {
+			names = append(names, m.Name)
+		}
+		at := slices.Index(names, c.Metric)
+		if at < 0 {
+			return fmt.Errorf("%w: no metric %s: there are %s", ErrUsage, c.Metric, strings.Join(names, ", "))
+		}
+		metrics = metrics[at : at+1]
+	}
+	if _, err := c.mutant(); err != nil {
+		return err
+	}
+	c.plan.Rule, err = c.rule(metrics)
+	return err
+}
+
 // Compare builds two commits and runs their programs against each other in paired
 // blocks until the rule decides, writes a result and prints it. This program is the
 // measuring side for both; only what is measured comes from the two builds. It
@@ -107,7 +144,7 @@ func Compare(ctx context.Context, opt Options, cfg CompareConfig) (_ *Verdict, e
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	if cfg.plan.Rule, err = cfg.rule(cfg.lane(nil).metrics()); err != nil {
+	if err := cfg.decide(); err != nil {
 		return nil, err
 	}
 	repo, base, head, err := cfg.commits(ctx)
@@ -129,6 +166,9 @@ func Compare(ctx context.Context, opt Options, cfg CompareConfig) (_ *Verdict, e
 	}()
 	if err != nil {
 		return nil, err
+	}
+	if same && cfg.Mutant != "" {
+		return nil, fmt.Errorf("%w: head does not know the mutant %s: choose a later commit", ErrUsage, cfg.Mutant)
 	}
 	if same && !cfg.Anyway {
 		return c.identical()
@@ -183,6 +223,7 @@ func (c *compare) build(ctx context.Context, repo *build.Repo) (same bool, err e
 		c.lab.progress.say(string(side), "build", commit.Short())
 		tree, err := c.builder.Checkout(ctx, commit)
 		if err == nil {
+			c.cfg.vary(tree, side)
 			err = c.stand.add(ctx, side, tree)
 		}
 		if err != nil {
@@ -225,7 +266,11 @@ func (c *compare) measure(ctx context.Context) (_ *Verdict, err error) {
 		rule := &run.Plan.Rule
 		return nil, &Interrupted{What: "blocks", Kept: led.Kept(), Of: max(led.Kept(), rule.Slots(rule.Looks[0])), Err: err}
 	}
-	return c.publish(led, end)
+	found, err := c.attribute(ctx, led, end)
+	if err != nil {
+		return nil, &Interrupted{What: "blocks", Kept: led.Kept(), Of: led.Kept(), Err: err}
+	}
+	return c.publish(led, end, found)
 }
 
 // described is the effective configuration as results print it, and what makes a
@@ -234,6 +279,9 @@ func (c *compare) described() map[string]any {
 	d := map[string]any{"lane": c.lane.name(), "rule": c.cfg.plan.Rule, "base": c.base.Hash, "head": c.head.Hash, "limits": c.cfg.Limits, "build": "-trimpath -buildvcs=false -ldflags='-w -buildid= -randlayout=SEED'"}
 	for name, v := range c.lane.described() {
 		d[name] = v
+	}
+	if c.cfg.Mutant != "" {
+		d["mutant"] = c.cfg.Mutant
 	}
 	return d
 }

@@ -147,6 +147,14 @@ func (m *macro) trial(p *program, dir, name string, spec loadSpec) *trial {
 }
 
 func (m *macro) run(ctx context.Context, p *program, dir string, t paired.Turn, which func(int) (string, error)) (paired.Outcome, error) {
+	return m.with(ctx, p, dir, t, which, func(ctx context.Context, c *cluster, tr *trial, rep *record.Repetition) error {
+		return m.stages(ctx, c, tr, int64(t.Load[loadRecords]), rep)
+	})
+}
+
+// with runs stages on fresh brokers of a program.
+func (m *macro) with(ctx context.Context, p *program, dir string, t paired.Turn, which func(int) (string, error),
+	stages func(context.Context, *cluster, *trial, *record.Repetition) error) (paired.Outcome, error) {
 	name := turnName(t)
 	m.lab.progress.say(name, "start", "")
 	c, err := startCluster(ctx, []string{p.path}, clusterNodes, filepath.Join(dir, "cluster"))
@@ -159,8 +167,8 @@ func (m *macro) run(ctx context.Context, p *program, dir string, t paired.Turn, 
 		if out.Program, err = oneProgram(c, which); err != nil {
 			return err
 		}
-		return m.stages(ctx, c, m.trial(p, dir, name, loadSpec{Rate: t.Load[loadRate], Capacity: t.Load[loadCapacity],
-			Warmup: m.warmup, Window: m.window, Seed: uint64(t.Number) + 1}), int64(t.Load[loadRecords]), rep)
+		return stages(ctx, c, m.trial(p, dir, name, loadSpec{Rate: t.Load[loadRate], Capacity: t.Load[loadCapacity],
+			Warmup: m.warmup, Window: m.window, Seed: uint64(t.Number) + 1}), rep)
 	})
 	if stopErr := c.stop(); err == nil {
 		err = stopErr
@@ -200,21 +208,26 @@ func (m *macro) stages(ctx context.Context, c *cluster, t *trial, records int64,
 	if q := got.load.Report.Response; q != nil {
 		rep.Values[valueP99], rep.Values["response_max"] = float64(q.P99)/1e6, float64(q.Max)
 	}
-	if err := m.consume(ctx, c, t, got.load.Detail.Verification.Read, rep); err != nil || rep.Status != record.OK {
+	if err := m.consume(ctx, c, t, got.load.Detail.Verification.Read, macroPasses, nil, rep); err != nil || rep.Status != record.OK {
 		return err
 	}
 	return m.saturate(ctx, c, t, records, rep)
 }
 
-// consume reads the topic again and books what that cost the brokers.
-func (m *macro) consume(ctx context.Context, c *cluster, t *trial, holds int64, rep *record.Repetition) error {
+// consume reads the topic again, passes times, and books what that cost the brokers.
+// begun, if set, is called when the reader begins.
+func (m *macro) consume(ctx context.Context, c *cluster, t *trial, holds int64, passes int, begun func(), rep *record.Repetition) error {
 	m.lab.progress.say(t.name, "consume", "")
-	spec := readSpec{Load: t.spec, Passes: macroPasses}
+	spec := readSpec{Load: t.spec, Passes: passes}
 	spec.Load.Brokers = strings.Split(c.Bootstrap, ",")
 	var before total
 	var sampleErr error
 	raw, err := runJobs(ctx, []job{{name: "the reader", argv: m.lab.child, work: workRead, spec: spec}},
-		func() { before, sampleErr = c.sample(ctx, m.http) })
+		func() {
+			if before, sampleErr = c.sample(ctx, m.http); begun != nil {
+				begun()
+			}
+		})
 	if sampleErr != nil {
 		return sampleErr
 	}
@@ -229,8 +242,8 @@ func (m *macro) consume(ctx context.Context, c *cluster, t *trial, holds int64, 
 	if err := json.Unmarshal(raw[0], &res); err != nil {
 		return fmt.Errorf("result of the reader: %w", err)
 	}
-	if want := holds * macroPasses; res.Records != want || want == 0 {
-		rep.Status, rep.Problem = record.Failed, fmt.Sprintf("%d records were read in %d passes, the topic holds %d", res.Records, macroPasses, holds)
+	if want := holds * int64(passes); res.Records != want || want == 0 {
+		rep.Status, rep.Problem = record.Failed, fmt.Sprintf("%d records were read in %d passes, the topic holds %d", res.Records, passes, holds)
 		return nil
 	}
 	rep.Values[valueConsumeCPU] = 1e6 * (after.use.cpu - before.use.cpu) / float64(res.Records)

@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"dyno/bench/attribute"
 	"dyno/bench/gate"
 	"dyno/bench/paired"
 	"dyno/bench/record"
@@ -41,6 +42,9 @@ type Verdict struct {
 	Decision  *gate.Decision `json:"decision,omitempty"` // what the rule made of the blocks, where it came to that
 	Result    string         `json:"result,omitempty"`   // id of the result directory
 	Notes     []string       `json:"notes,omitempty"`
+	// Attribution names the functions that got slower, where that was asked of the
+	// profiles.
+	Attribution *attribute.Attribution `json:"attribution,omitempty"`
 }
 
 // MetricResult is one quantity of both sides: medians of all runs that count, but
@@ -78,7 +82,7 @@ func (c *compare) verdict() *Verdict {
 
 // publish writes the result directory with everything that was measured, prints
 // what it says, and removes the ledger whose copy it holds.
-func (c *compare) publish(led *paired.Ledger, end paired.End) (_ *Verdict, err error) {
+func (c *compare) publish(led *paired.Ledger, end paired.End, found *attributed) (_ *Verdict, err error) {
 	v := c.verdict()
 	v.Decision, v.Blocks, v.Seed = end.Decision, led.Kept(), led.Header.Seed
 	v.Redone = led.Redone(paired.Main) + led.Redone(paired.Confirm)
@@ -106,6 +110,9 @@ func (c *compare) publish(led *paired.Ledger, end paired.End) (_ *Verdict, err e
 	defer func() { err = errors.Join(err, dir.Abandon()) }()
 	v.Result = dir.ID()
 	text, err := led.Text()
+	if err == nil {
+		v.Attribution, err = found.keep(c.lab.opt.Profiles, dir.ID())
+	}
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir.Path(), "ledger.jsonl"), text, 0o644)
 	}
@@ -209,6 +216,11 @@ func (c *compare) print(run *record.Run, v *Verdict, dir, report string) error {
 		return err
 	}
 	c.explain(w, v)
+	if v.Attribution != nil {
+		if err := v.Attribution.WriteText(w); err != nil {
+			return err
+		}
+	}
 	for _, note := range run.Notes {
 		fmt.Fprintf(w, "note: %s\n", note)
 	}

@@ -54,26 +54,26 @@ func (s *suite) profile(ctx context.Context, id string) (err error) {
 
 // fetchProfiles saves the profiles of one node, one after another.
 func (s *suite) fetchProfiles(ctx context.Context, admin, into string) error {
-	if err := s.fetch(ctx, http.MethodPost, adminURL(admin, "/debug/flight/start"), ""); err != nil {
+	if err := fetchInto(ctx, s.http, http.MethodPost, adminURL(admin, "/debug/flight/start"), ""); err != nil {
 		return err
 	}
 	for _, part := range profileParts {
-		if err := s.fetch(ctx, http.MethodGet, adminURL(admin, part.path), filepath.Join(into, part.file)); err != nil {
+		if err := fetchInto(ctx, s.http, http.MethodGet, adminURL(admin, part.path), filepath.Join(into, part.file)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// fetch saves what a URL answers; into "" throws it away.
-func (s *suite) fetch(ctx context.Context, method, url, into string) error {
+// fetchInto saves what a URL answers; into "" throws it away.
+func fetchInto(ctx context.Context, client *http.Client, method, url, into string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
 		return err
 	}
-	resp, err := s.http.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return err
 	}

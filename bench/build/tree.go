@@ -25,7 +25,13 @@ type Tree struct {
 	Commit Commit
 	b      *Builder
 	path   string
+	tags   string   // for the build
+	sets   []string // "package.variable=value", for the linker
 }
+
+// Vary builds the tree from now on with build tags, and with string variables set by
+// the linker, each as "package.variable=value".
+func (t *Tree) Vary(tags string, sets ...string) { t.tags, t.sets = tags, sets }
 
 // NewBuilder takes dir, which exists and is the caller's alone, to build package
 // pkg of commits of repo. Worktrees below dir that a builder which died left in
@@ -105,12 +111,15 @@ func (t *Tree) Link(ctx context.Context, layout uint32, out string) error {
 	if layout != 0 {
 		flags += " -randlayout=" + strconv.FormatUint(uint64(layout), 10)
 	}
+	for _, set := range t.sets {
+		flags += " -X " + set
+	}
 	out, err := filepath.Abs(out)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrTool, err)
 	}
 	_, err = output(ctx, t.path, environ("GOWORK=off", "GOTOOLCHAIN="+t.b.toolchain),
-		"go", "build", "-trimpath", "-buildvcs=false", "-ldflags="+flags, "-o", out, t.b.pkg)
+		"go", "build", "-trimpath", "-buildvcs=false", "-tags="+t.tags, "-ldflags="+flags, "-o", out, t.b.pkg)
 	var failed *toolError
 	if errors.As(err, &failed) {
 		return fmt.Errorf("%s %w: %w", t.Commit.Short(), ErrBuild, failed)

@@ -1,0 +1,271 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/pprof/profile"
+
+	"dyno/bench/gate"
+	"dyno/bench/paired"
+)
+
+// profiledToy is the toy's lane with profiles: what the toy costs beyond 90 is spent
+// in one function.
+type profiledToy struct {
+	*toyLane
+	into string
+	asks int // runs so far
+	fail error
+}
+
+func (l *profiledToy) profiled(_ string, load map[string]float64, into string) (lane, string) {
+	if load["rate"] != 7 {
+		panic("BUG: the load is not that of the comparison")
+	}
+	l.into = into
+	return toyProfiles{l}, "toying"
+}
+
+// toyProfiles are the profiled runs of the toy.
+type toyProfiles struct{ *profiledToy }
+
+func (l toyProfiles) name() string { return "toy-profiles" }
+func (l toyProfiles) metrics() []gate.Metric {
+	return []gate.Metric{{Name: valueProfiled, Effect: 1, Bound: 1}}
+}
+
+func (l toyProfiles) run(ctx context.Context, p *program, dir string, t paired.Turn, which func(int) (string, error)) (paired.Outcome, error) {
+	if l.asks++; l.fail != nil {
+		return paired.Outcome{}, l.fail
+	}
+	cost, hash, err := toyRun(ctx, p.path, which)
+	if err != nil {
+		return paired.Outcome{}, err
+	}
+	for process := range 2 {
+		if err := l.write(filepath.Join(l.into, profileName(filepath.Base(dir), process+1)), cost); err != nil {
+			return paired.Outcome{}, err
+		}
+	}
+	return paired.Outcome{Program: hash, Status: paired.OK, Values: map[string]float64{valueProfiled: cost}}, nil
+}
+
+func (l toyProfiles) write(path string, cost float64) error {
+	p := &profile.Profile{SampleType: []*profile.ValueType{{Type: "cpu", Unit: "nanoseconds"}}}
+	for i, f := range []struct {
+		name string
+		cost float64
+	}{{"dyno/toy.work", 90}, {"dyno/toy.slow", cost - 90}} {
+		fn := &profile.Function{ID: uint64(i + 1), Name: f.name}
+		loc := &profile.Location{ID: uint64(i + 1), Line: []profile.Line{{Function: fn}}}
+		p.Function, p.Location = append(p.Function, fn), append(p.Location, loc)
+		p.Sample = append(p.Sample, &profile.Sample{Location: []*profile.Location{loc}, Value: []int64{int64(1e9 * f.cost * (1 + 0.01*l.noise.NormFloat64()))}})
+	}
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.Write(file), file.Close())
+}
+
+// failing finds the cost to be worse, after one block.
+func failing(r gate.Rule, e *gate.Evidence) (*gate.Decision, error) {
+	d, err := afterLook(r, e)
+	if d.Verdict != gate.Continue {
+		d.Verdict, d.Reason, d.Findings[0].Candidate = gate.Fail, "cost is worse", true
+	}
+	return d, err
+}
+
+// TestFailNamesTheFunction follows a FAIL to the function: in verdict.json, in what is
+// printed, and with the profiles beside.
+func TestFailNamesTheFunction(t *testing.T) {
+	if testing.Short() {
+		t.Skip("links 28 programs")
+	}
+	repo := toyRepo(t)
+	opt, cfg, l := toyCompare(t, repo, "slower")
+	opt.Profiles = t.TempDir()
+	toy := &profiledToy{toyLane: l}
+	cfg.lane, cfg.judge = func(*lab) lane { return toy }, failing
+	v, err := Compare(t.Context(), opt, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(l.runs) != 8 || toy.asks != attributeBlocks*4 {
+		t.Errorf("%d runs decided and %d were profiled, want 8 and %d", len(l.runs), toy.asks, attributeBlocks*4)
+	}
+	a := v.Attribution
+	if a == nil || a.Blocks != attributeBlocks || a.Phase != "toying" || len(a.Named) != 1 || a.Named[0].Name != "dyno/toy.slow" {
+		t.Fatalf("%+v", a)
+	}
+	if f := a.Named[0].Rose; f.More < 9 || f.More > 11 {
+		t.Errorf("rose by %.2f, want 10", f.More)
+	}
+	raw, err := os.ReadFile(filepath.Join(opt.Results, VerdictFile))
+	var written Verdict
+	if err := errors.Join(err, json.Unmarshal(raw, &written)); err != nil || written.Attribution == nil || written.Attribution.Named[0].Name != "dyno/toy.slow" {
+		t.Errorf("verdict.json: %v", err)
+	}
+	if out := opt.Out.(*strings.Builder).String(); !strings.Contains(out, "where: dyno/toy.slow got slower by") || !strings.HasSuffix(out, "FAIL: cost is worse\n") {
+		t.Errorf("printed:\n%s", out)
+	}
+	for _, name := range []string{"base.pprof", "head.pprof", "block-01-base.pprof", fmt.Sprintf("block-%02d-head.pprof", attributeBlocks), "ledger.jsonl"} {
+		if info, err := os.Stat(filepath.Join(opt.Profiles, v.Result, name)); err != nil || info.Size() == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	builtNothing(t, repo, &opt)
+}
+
+// TestAttributionIsAsked: no profiles without a FAIL, unless they are asked for; none
+// at all if they are not wanted; and one that fails leaves the verdict.
+func TestAttributionIsAsked(t *testing.T) {
+	if testing.Short() {
+		t.Skip("links 40 programs")
+	}
+	repo := toyRepo(t)
+	broken := errors.New("no profile today")
+	for _, c := range []struct {
+		when  string
+		judge paired.Judge
+		fail  error
+		runs  int
+	}{
+		{AttributeFail, afterLook, nil, 0},
+		{AttributeNever, failing, nil, 0},
+		{AttributeAlways, afterLook, nil, 8 * 4},
+		{AttributeFail, failing, broken, 1},
+	} {
+		opt, cfg, l := toyCompare(t, repo, "slower")
+		opt.Profiles = t.TempDir()
+		toy := &profiledToy{toyLane: l, fail: c.fail}
+		cfg.lane, cfg.judge, cfg.Attribute, cfg.profiled = func(*lab) lane { return toy }, c.judge, c.when, 8
+		v, err := Compare(t.Context(), opt, cfg)
+		if err != nil || toy.asks != c.runs || (v.Attribution != nil) != (c.runs > 1) {
+			t.Errorf("%+v: %d profiled runs, %v", c, toy.asks, err)
+			continue
+		}
+		if c.fail != nil && (v.Verdict != gate.Fail || !strings.Contains(strings.Join(v.Notes, " "), "no function is named")) {
+			t.Errorf("%s, notes %q", v.Verdict, v.Notes)
+		}
+	}
+	opt, cfg, _ := toyCompare(t, repo, "slower")
+	cfg.Attribute = "perhaps"
+	if _, err := Compare(t.Context(), opt, cfg); !errors.Is(err, ErrUsage) {
+		t.Errorf("attribute perhaps: %v", err)
+	}
+}
+
+// TestProfiledRuns takes profiles of real brokers in each phase.
+func TestProfiledRuns(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs three clusters")
+	}
+	bin, err := realDyno()
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt, _, strays := fakeLab(t, fakeGood)
+	l, err := openLab(t.Context(), &opt, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	m := newMacro(l, 100*time.Millisecond, windowMin)
+	load := map[string]float64{loadRate: 200, loadCapacity: 1e6}
+	p := &program{side: paired.Base, path: bin}
+	for i, c := range []struct{ metric, symbol string }{
+		{valueP99, "dyno/engine/kafka.(*conn).produce"}, {valueConsumeCPU, "dyno/engine/kafka.(*conn).runFetch"}, {valueSaturated, "dyno/engine/kafka.(*conn).produce"},
+	} {
+		var into, phase string
+		var out paired.Outcome
+		for range 5 { // a generator that had no CPU makes a run invalid
+			into = t.TempDir()
+			var of lane
+			of, phase = m.profiled(c.metric, load, into)
+			of.(*profiledMacro).seconds = 1
+			dir := filepath.Join(t.TempDir(), fmt.Sprint(i))
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			turn := paired.Turn{Slot: paired.Slot{Stage: paired.Main}, Place: 1, Side: paired.Base, Load: load}
+			if out, err = of.run(t.Context(), p, dir, turn, func(int) (string, error) { return "this", nil }); err != nil || out.Status != paired.Invalid {
+				break
+			}
+		}
+		if err != nil || out.Status != paired.OK || out.Values[valueProfiled] <= 0 {
+			t.Fatalf("%s: %+v, %v", phase, out, err)
+		}
+		taken, err := readProfiles(into, fmt.Sprint(i))
+		if err != nil || len(taken) != clusterNodes {
+			t.Fatalf("%s: %d profiles, %v", phase, len(taken), err)
+		}
+		merged, err := profile.Merge(taken)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, f := range merged.Function {
+			found = found || f.Name == c.symbol
+		}
+		if !found {
+			t.Errorf("%s: no profile has %s", phase, c.symbol)
+		}
+	}
+	if pids := strays(); len(pids) > 0 {
+		t.Errorf("processes left: %v", pids)
+	}
+}
+
+// TestMutantBuilds wants both sides of one source, and head alone with the mutant.
+func TestMutantBuilds(t *testing.T) {
+	repo := toyRepo(t)
+	toyWrite(t, repo, "toy/linked.go", "//go:build mutants\n\npackage main\n\nvar linked string\n\nfunc init() {\n\tif linked != \"\" {\n\t\tcost = 110\n\t}\n}\n")
+	toyGit(t, repo, "add", "--all")
+	toyGit(t, repo, "commit", "--quiet", "-m", "mutant", "--", "toy/linked.go")
+	saved := Mutants
+	defer func() { Mutants = saved }()
+	Mutants = []Mutant{{Name: "slow", Package: "main", Size: "ns"}, {Name: "none", Package: "nobody", Size: ""}}
+	toyGit(t, repo, "checkout", "--quiet", "slower", "--", "toy/main.go") // the last commit does not build
+	toyGit(t, repo, "commit", "--quiet", "-m", "mended")
+	opt, cfg, _ := toyCompare(t, repo, "HEAD")
+	cfg.Base, cfg.Head, cfg.Mutant = "HEAD", "HEAD", "slow:10"
+	costs := map[paired.Side]float64{}
+	l := &toyLane{noise: rand.New(rand.NewPCG(1, 2)), spoil: func(t paired.Turn, out *paired.Outcome) {
+		if !t.Null {
+			costs[t.Side] = out.Values["cost"]
+		}
+	}}
+	cfg.lane = func(*lab) lane { return l }
+	if v, err := Compare(t.Context(), opt, cfg); err != nil || v.Identical {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	if len(costs) != 2 {
+		t.Errorf("costs %v", costs)
+	}
+	for _, bad := range []string{"none", "slow", "slow:x", "none:1", "nobody"} {
+		opt, cfg, _ := toyCompare(t, repo, "HEAD")
+		cfg.Base, cfg.Mutant = "HEAD", bad
+		if _, err := Compare(t.Context(), opt, cfg); !errors.Is(err, ErrUsage) {
+			t.Errorf("mutant %s: %v", bad, err)
+		}
+	}
+}
+
+func toyWrite(t *testing.T, repo, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(repo, name), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
