@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -85,10 +86,18 @@ func (s *stand) check(ctx context.Context, side paired.Side) error {
 		return err
 	}
 	if err := s.lane.check(ctx, p, dir); err != nil {
+		if side == paired.Head && errors.Is(err, ErrUsage) {
+			err = &oldProgram{err}
+		}
 		return fmt.Errorf("%s %s: %w", side, p.tree.Commit.Short(), blameDisk(dir, err))
 	}
 	return s.lab.work.settle(dir)
 }
+
+// oldProgram is an error of a head that cannot be asked what runs will ask it.
+type oldProgram struct{ error }
+
+func (e *oldProgram) Unwrap() error { return e.error }
 
 // Probe runs the base program once.
 func (s *stand) Probe(ctx context.Context, seed uint64) (map[string]float64, error) {
