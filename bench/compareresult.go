@@ -56,23 +56,35 @@ type MetricResult struct {
 	Head float64 `json:"head"`
 }
 
-// write writes the verdict as indented JSON, whole or not at all.
+// write writes the verdict as indented JSON, whole or not at all, and as Markdown
+// beside it.
 func (v *Verdict) write(path string) error {
 	raw, err := json.MarshalIndent(v, "", "\t")
+	var text []byte
+	if err == nil {
+		text, err = v.markdown()
+	}
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(path), 0o755)
 	}
-	draft := path + ".new"
 	if err == nil {
-		err = os.WriteFile(draft, append(raw, '\n'), 0o644)
+		err = writeWhole(path, append(raw, '\n'))
 	}
 	if err == nil {
-		err = os.Rename(draft, path)
+		err = writeWhole(filepath.Join(filepath.Dir(path), SummaryFile), text)
 	}
 	if err != nil {
 		return fmt.Errorf("write the verdict: %w", err)
 	}
 	return nil
+}
+
+func writeWhole(path string, raw []byte) error {
+	draft := path + ".new"
+	if err := os.WriteFile(draft, raw, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(draft, path)
 }
 
 // verdict is one without a verdict.

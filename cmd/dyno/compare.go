@@ -7,6 +7,7 @@ import (
 
 	"dyno/bench"
 	"dyno/bench/gate"
+	"dyno/bench/paired"
 
 	"github.com/spf13/cobra"
 )
@@ -31,8 +32,10 @@ run in turn, in blocks of four runs whose order a coin decides, each with fresh 
 each block. This program makes the load for both. With --micro, parts of one process are measured instead, in a second a run.
 It prints each metric of both sides, by how much head is worse, and what change it would have seen. After an interruption the
 same command goes on where it stopped.
+After a FAIL, or with --attribute, the functions that got slower are named: 12 further blocks are run with CPU profiles of the
+brokers, which go to profiles/local/ID. No profile is taken in a run that decides.
 ` + verdictCodes,
-		Example: "  dyno compare --base main\n  dyno compare --base v1.2 --head v1.3 --blocks 24\n  dyno compare --base HEAD~1 --head HEAD --micro",
+		Example: "  dyno compare --base main\n  dyno compare --base v1.2 --head v1.3 --blocks 24\n  dyno compare --base HEAD~1 --head HEAD --micro\n  dyno compare --base main --attribute\n  dyno compare --base HEAD --head HEAD --mutant spin-record:250",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := noZeros(cmd, "blocks"); err != nil {
@@ -57,17 +60,27 @@ func addCommitFlags(cmd *cobra.Command, fl *compareFlags) {
 }
 
 func addCompareFlags(cmd *cobra.Command, fl *compareFlags) {
-	f, limits := cmd.Flags(), &fl.cfg.Limits
+	f := cmd.Flags()
 	f.BoolVar(&fl.cfg.Micro, "micro", false, "measure parts of one process: a block in seconds")
 	f.DurationVar(&fl.cfg.Window, "window", 0, "timed window of a run at the fixed rate (default 4s)")
 	f.DurationVar(&fl.cfg.Warmup, "warmup", 0, "load before each window (default 1s)")
 	f.Uint64Var(&fl.cfg.Seed, "seed", 0, "of all coins (default drawn, and printed)")
-	f.Float64Var(&limits.Steal, "steal-max", 0, "share of CPU time the hypervisor may take before a block is run again (default 0.01)")
-	f.Float64Var(&limits.Foreign, "foreign-max", 0, "share of CPU time that other work may use (default 0.10)")
-	f.Float64Var(&limits.Memory, "memory-max", 0, "share of time that tasks may wait for memory (default 0.05)")
+	addLimitFlags(cmd, &fl.cfg.Limits)
+	f.StringVar(&fl.cfg.Metric, "metric", "", "the one metric that decides (default all of the lane)")
+	f.StringVar(&fl.cfg.Attribute, "attribute", bench.AttributeFail, "when 12 further blocks are run with CPU profiles to name the functions that got slower: fail, always or never")
+	f.Lookup("attribute").NoOptDefVal = bench.AttributeAlways
+	f.StringVar(&fl.cfg.Mutant, "mutant", "", "for proving the gate: build head with this fault, NAME or NAME:SIZE (see README.md)")
 	f.BoolVar(&fl.cfg.Force, "force", false, "go on with a ledger that was begun on another machine")
 	f.BoolVar(&fl.cfg.Anyway, "anyway", false, "run also if both commits make the same program: a trial of the method itself")
 	addLabFlags(cmd, &fl.opt)
+}
+
+// addLimitFlags adds what the machine may do to a block.
+func addLimitFlags(cmd *cobra.Command, limits *paired.Limits) {
+	f := cmd.Flags()
+	f.Float64Var(&limits.Steal, "steal-max", 0, "share of CPU time the hypervisor may take before a block is run again (default 0.01)")
+	f.Float64Var(&limits.Foreign, "foreign-max", 0, "share of CPU time that other work may use (default 0.10)")
+	f.Float64Var(&limits.Memory, "memory-max", 0, "share of time that tasks may wait for memory (default 0.05)")
 }
 
 // compareCommits runs a comparison and gives its verdict an exit code.
