@@ -91,7 +91,7 @@ func TestBisect(t *testing.T) {
 		unsure map[string]int
 		want   []string
 	}{
-		{5, []int{4}, map[string]int{"commit 6": 1}, []string{"commit 4", "commit 5"}},
+		{5, []int{4}, map[string]int{"commit 5": 1}, []string{"commit 4", "commit 5"}},
 		{6, []int{4}, map[string]int{"commit 5": 1}, []string{"commit 6"}},
 		{3, nil, map[string]int{"commit 2": bisect.EffortMax + 1}, []string{"commit 2", "commit 3"}},
 	} {

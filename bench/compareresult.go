@@ -34,6 +34,8 @@ type Verdict struct {
 	Lane      string         `json:"lane"`
 	Base      string         `json:"base"` // commits
 	Head      string         `json:"head"`
+	// Fingerprint is the machine's.
+	Fingerprint string `json:"fingerprint"`
 	Identical bool           `json:"identical"` // both are one program; nothing was run
 	Blocks    int            `json:"blocks"`    // that count, null blocks and confirmation included
 	Redone    int            `json:"redone"`    // that were set aside for the machine's sake
@@ -89,7 +91,7 @@ func writeWhole(path string, raw []byte) error {
 
 // verdict is one without a verdict.
 func (c *compare) verdict() *Verdict {
-	return &Verdict{Schema: verdictSchema, Lane: c.lane.name(), Base: c.base.Hash, Head: c.head.Hash}
+	return &Verdict{Schema: verdictSchema, Lane: c.lane.name(), Base: c.base.Hash, Head: c.head.Hash, Fingerprint: c.lab.env.Fingerprint}
 }
 
 // publish writes the result directory with everything that was measured, prints
