@@ -28,22 +28,22 @@ const verdictSchema = "dyno.verdict/1"
 
 // Verdict is what a comparison says.
 type Verdict struct {
-	Schema    string         `json:"schema"`
-	Verdict   gate.Verdict   `json:"verdict"`
-	Text      string         `json:"text"` // one sentence
-	Lane      string         `json:"lane"`
-	Base      string         `json:"base"` // commits
-	Head      string         `json:"head"`
+	Schema  string       `json:"schema"`
+	Verdict gate.Verdict `json:"verdict"`
+	Text    string       `json:"text"` // one sentence
+	Lane    string       `json:"lane"`
+	Base    string       `json:"base"` // commits
+	Head    string       `json:"head"`
 	// Fingerprint is the machine's.
-	Fingerprint string `json:"fingerprint"`
-	Identical bool           `json:"identical"` // both are one program; nothing was run
-	Blocks    int            `json:"blocks"`    // that count, null blocks and confirmation included
-	Redone    int            `json:"redone"`    // that were set aside for the machine's sake
-	Seed      uint64         `json:"seed,omitempty"`
-	Metrics   []MetricResult `json:"metrics,omitempty"`
-	Decision  *gate.Decision `json:"decision,omitempty"` // what the rule made of the blocks, where it came to that
-	Result    string         `json:"result,omitempty"`   // id of the result directory
-	Notes     []string       `json:"notes,omitempty"`
+	Fingerprint string         `json:"fingerprint"`
+	Identical   bool           `json:"identical"` // both are one program; nothing was run
+	Blocks      int            `json:"blocks"`    // that count, null blocks and confirmation included
+	Redone      int            `json:"redone"`    // that were set aside for the machine's sake
+	Seed        uint64         `json:"seed,omitempty"`
+	Metrics     []MetricResult `json:"metrics,omitempty"`
+	Decision    *gate.Decision `json:"decision,omitempty"` // what the rule made of the blocks, where it came to that
+	Result      string         `json:"result,omitempty"`   // id of the result directory
+	Notes       []string       `json:"notes,omitempty"`
 	// Attribution names the functions that got slower, where that was asked of the
 	// profiles.
 	Attribution *attribute.Attribution `json:"attribution,omitempty"`

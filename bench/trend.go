@@ -1,0 +1,155 @@
+package bench
+
+import (
+	_ "embed"
+	"fmt"
+	"html/template"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+
+	"dyno/bench/stats"
+)
+
+// trendSeed is of the shuffles by which changes are found: the same history always
+// shows the same ones.
+const trendSeed = 1
+
+// HistoryPage is the name of the drawn history, beside HistoryFile.
+const HistoryPage = "history.html"
+
+// Trend is one metric of one lane over all commits that were compared with one
+// reference. Another reference begins a new one.
+type Trend struct {
+	Lane, Reference, Metric string
+	Commits                 []string
+	Ratios                  []float64
+	Changes                 []stats.Change
+}
+
+// Trends sorts a history into series, in the order in which they begin, and finds
+// where each moved to another level.
+func Trends(lines []HistoryLine) (trends []*Trend) {
+	for _, l := range lines {
+		var names []string
+		for name := range l.Ratios {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			at := slices.IndexFunc(trends, func(t *Trend) bool { return t.Lane == l.Lane && t.Reference == l.Reference && t.Metric == name })
+			if at < 0 {
+				at, trends = len(trends), append(trends, &Trend{Lane: l.Lane, Reference: l.Reference, Metric: name})
+			}
+			t := trends[at]
+			t.Commits, t.Ratios = append(t.Commits, l.Commit), append(t.Ratios, l.Ratios[name])
+		}
+	}
+	for _, t := range trends {
+		t.Changes = stats.Changes(t.Ratios, trendSeed)
+	}
+	return trends
+}
+
+// WriteTrends prints a history: each series' latest ratio, and where it changed.
+func WriteTrends(w io.Writer, trends []*Trend) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "lane\tmetric\treference\tcommits\tlatest\tchanged")
+	for _, s := range trends {
+		last := len(s.Ratios) - 1
+		fmt.Fprintf(t, "%s\t%s\t%.10s\t%d\t%.3f\t", s.Lane, s.Metric, s.Reference, last+1, s.Ratios[last])
+		if len(s.Changes) == 0 {
+			fmt.Fprint(t, "-")
+		}
+		for i, c := range s.Changes {
+			if i > 0 {
+				fmt.Fprint(t, "; ")
+			}
+			fmt.Fprintf(t, "%+.1f %% at %.10s (p %.2g)", 100*c.Size(), s.Commits[c.At], c.P)
+		}
+		fmt.Fprintln(t)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w, "ratios to the reference, measured at the same time; above 1 is worse. A change needs p 0.001, 2 % and five commits on either side.")
+	return err
+}
+
+//go:embed history.html.tmpl
+var trendText string
+
+var trendTemplate = template.Must(template.New("history").Parse(trendText))
+
+// WriteHistoryPage draws the trends below root into a page that needs nothing else, and
+// returns its path.
+func WriteHistoryPage(root string, trends []*Trend) (path string, err error) {
+	page := struct {
+		Width, Height int
+		Charts        []*chart
+	}{chartWidth, chartHeight, nil}
+	for _, t := range trends {
+		page.Charts = append(page.Charts, t.chart())
+	}
+	path = filepath.Join(root, HistoryPage)
+	f, err := os.Create(path)
+	if err != nil {
+		return "", fmt.Errorf("draw the history: %w", err)
+	}
+	if err = trendTemplate.Execute(f, page); err == nil {
+		err = f.Close()
+	} else {
+		f.Close() // the first error counts
+	}
+	return path, err
+}
+
+// chart draws the ratios and, as a second line, the level between changes.
+func (t *Trend) chart() *chart {
+	n := len(t.Ratios)
+	low, high := min(1, slices.Min(t.Ratios)), max(1, slices.Max(t.Ratios))
+	room := max(0.01, (high-low)/10)
+	x := axis{from: 0, to: float64(max(1, n-1)), at: frameLeft, end: frameRight}
+	y := axis{from: low - room, to: high + room, at: frameBottom, end: frameTop}
+	c := &chart{Title: fmt.Sprintf("%s, lane %s, against %.10s", t.Metric, t.Lane, t.Reference), XLabel: "commits, the oldest first", YLabel: "ratio",
+		Text: fmt.Sprintf("%d commits, the latest at %.3f, %d changes", n, t.Ratios[n-1], len(t.Changes)),
+		Left: frameLeft, Right: frameRight, Top: frameTop, Bottom: frameBottom}
+	for i := range 5 {
+		v := y.from + (y.to-y.from)*float64(i)/4
+		c.YTicks = append(c.YTicks, tick{y.place(v), fmt.Sprintf("%.3f", v)})
+	}
+	every := max(1, int(math.Ceil(float64(n)/8)))
+	for i := 0; i < n; i += every {
+		c.XTicks = append(c.XTicks, tick{x.place(float64(i)), fmt.Sprintf("%.7s", t.Commits[i])})
+	}
+	ratios, levels := curve{Name: "ratio"}, curve{Name: "level"}
+	for i, r := range t.Ratios {
+		ratios.Points = append(ratios.Points, xy{float64(i), r})
+	}
+	levels.Points = t.levels()
+	for no, cv := range []curve{ratios, levels} {
+		if l, ok := drawCurve(cv, no, x, y); ok {
+			c.Lines = append(c.Lines, l)
+		}
+	}
+	spreadLabels(c.Lines)
+	return c
+}
+
+// levels are the medians between changes, as steps.
+func (t *Trend) levels() (points []xy) {
+	from := 0
+	for i := 0; i <= len(t.Changes); i++ {
+		to := len(t.Ratios)
+		if i < len(t.Changes) {
+			to = t.Changes[i].At
+		}
+		level := stats.Median(t.Ratios[from:to])
+		points = append(points, xy{float64(from), level}, xy{float64(to - 1), level})
+		from = to
+	}
+	return points
+}
