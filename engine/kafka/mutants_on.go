@@ -10,6 +10,18 @@ import (
 	"time"
 )
 
+// mutant names work that this front does for nothing, to show that the gate notices.
+//
+type mutant uint32
+
+const (
+	mutSpinBatch  mutant = 1 << iota // CPU time for each batch that is produced
+	mutSpinRecord                    // CPU time for each record of one
+	mutDelay                         // one Produce in a hundred is held up, and what its connection sends after it
+)
+
+func (m mutant) has(x mutant) bool { return m&x != 0 }
+
 var mutantNames = map[string]mutant{"spin-batch": mutSpinBatch, "spin-record": mutSpinRecord, "delay": mutDelay}
 
 // linked is the mutant a program has from its start, set by the linker:

@@ -51,9 +51,6 @@ func SetMutant(name string) error {
 
 // linger lets proposals gather before the worker takes them.
 func (b *mailbox) linger() {
-	if !forced().has(mutLinger) {
-		return
-	}
 	b.mu.Lock()
 	proposed := len(b.in.props) > 0
 	b.mu.Unlock()

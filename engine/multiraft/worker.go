@@ -97,7 +97,9 @@ func (w *worker) await() {
 		return
 	}
 	<-w.box.wake
-	w.box.linger()
+	if forced().has(mutLinger) {
+		w.box.linger()
+	}
 	w.in = w.box.take(w.in)
 }
 
