@@ -11,7 +11,6 @@ import (
 )
 
 // mutant names work that this front does for nothing, to show that the gate notices.
-//
 type mutant uint32
 
 const (
