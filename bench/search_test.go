@@ -81,7 +81,7 @@ func TestMaxrateFindsTheKnee(t *testing.T) {
 	if run.Verdict.Result != record.OK || !strings.Contains(run.Verdict.Text, "holds at "+low) || strings.Contains(out, "wider") {
 		t.Errorf("%+v\n%s", run.Verdict, out)
 	}
-	if strings.Count(out, "\n") < k.made || !strings.Contains(out, "failed: p99 is ") || !strings.Contains(out, "largest rate that held: "+low) {
+	if strings.Count(out, "\n") < k.made || !strings.Contains(out, "failed: p99 is ") || !strings.Contains(out, "largest rate that held, records/s: "+low) {
 		t.Errorf("the table:\n%s", out)
 	}
 	raw, err := json.Marshal(run)

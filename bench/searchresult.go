@@ -172,13 +172,13 @@ func (s *search) report(run *record.Run, dir string) *maxrateReport {
 func (s *search) table(w io.Writer, run *record.Run) error {
 	fmt.Fprintf(w, "\n%s\nSLO %s, seed %d, trials of %v\n\n", run.ID, sloText(s.slo), s.cfg.Search.Seed, s.cfg.Trial)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "trial\tphase\toffered\tachieved\tp50 ms\tp99 ms\tp99.9 ms\t\t")
+	fmt.Fprintln(t, "trial\tphase\toffered\tachieved\tp50 ms\tp99 ms\tp99.9 ms\t")
 	for _, l := range s.lines() {
 		word := "held"
 		if !l.Held {
 			word = "failed: " + l.Why
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%.0f\t%.2f\t%.2f\t%.2f\t%s\t\n", l.Order, l.Phase, rateWord(l.Offered), l.Achieved, l.P50/1e6, l.P99/1e6, l.P999/1e6, word)
+		fmt.Fprintf(t, "%d\t%s\t%s\t%.0f\t%.2f\t%.2f\t%.2f\t  %s\n", l.Order, l.Phase, rateWord(l.Offered), l.Achieved, l.P50/1e6, l.P99/1e6, l.P999/1e6, word)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -187,7 +187,7 @@ func (s *search) table(w io.Writer, run *record.Run) error {
 		fmt.Fprintf(w, "note: %s\n", note)
 	}
 	a := s.plan.Answer()
-	fmt.Fprintf(w, "\nlargest rate that held: %s records/s; smallest that failed: %s\n", orNone(a.Low), orNone(a.High))
+	fmt.Fprintf(w, "\nlargest rate that held, records/s: %s; smallest that failed: %s\n", orNone(a.Low), orNone(a.High))
 	_, err := fmt.Fprintln(w, verdictLine(run))
 	return err
 }

@@ -315,3 +315,23 @@ func TestConfigIsChecked(t *testing.T) {
 		t.Errorf("rounded: %s", got)
 	}
 }
+
+// One stray trial sends the search nowhere: a rate is decided by two of three.
+func TestOneStrayTrialMisleadsNobody(t *testing.T) {
+	for _, stray := range []bool{false, true} { // a bad one at a rate that holds, or a good one at a rate that does not
+		n := 0
+		_, made := play(t, Config{Start: 1000}, func(tr Trial) bool {
+			n++
+			good := tr.Rate < 1500
+			if stray {
+				good = tr.Rate < 500
+			}
+			return good != (n == 1)
+		})
+		for _, tr := range made[:4] {
+			if tr.Rate != 1000 && tr.Rate > 1000 == stray {
+				t.Errorf("the stray trial sent the search to %v", tr.Rate)
+			}
+		}
+	}
+}
