@@ -82,7 +82,8 @@ func TestBoundsInWords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(p.Targets) != 2 || p.Targets[0] != (targetRow{"away at worst", "≤ 2.50 s", "1.50 s", "the worst of 3, best 400 ms", record.OK}) {
+	want := targetRow{"away at worst", "≤ 2.50 s", "1.50 s", "the worst of 3, best 400 ms", record.OK, p.Targets[0].Plot}
+	if len(p.Targets) != 2 || p.Targets[0] != want || !strings.Contains(string(want.Plot), "<title>away at worst: 1.50 s") {
 		t.Errorf("the report's rows: %+v", p.Targets)
 	}
 	for _, c := range []struct {

@@ -2,15 +2,15 @@ package bench
 
 import (
 	_ "embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
 
+	"dyno/bench/draw"
 	"dyno/bench/record"
 	"dyno/bench/stats"
 )
@@ -25,55 +25,75 @@ type page struct {
 	Run      *record.Run
 	Verdict  string
 	Class    string
-	Facts    [][2]string // environment
-	Config   [][2]string
 	Targets  []targetRow
-	Factors  [][2]string
-	Columns  []string
-	Groups   []armGroup // one arm a row; many arms
-	Arms     []string   // one arm a column; few arms
-	Rows     []armRow
-	Charts   []*chart
 	Problems []string
-	Width    int
-	Height   int
+	Repeat   []string // commands
+	Sections []section
+	Config   [][2]string
+	Facts    [][2]string // environment
+
+	hues map[string]int // a path has one colour in every chart
 }
+
+// section is one part of a report: words, charts, tables, and more of the same that is
+// folded away.
+type section struct {
+	ID, Title string
+	Words     []string
+	Figures   []draw.Figure
+	Tables    []draw.Table
+	Folds     []fold
+}
+
+type fold struct {
+	Title   string
+	Figures []draw.Figure
+	Tables  []draw.Table
+}
+
+func (s *section) empty() bool { return len(s.Figures)+len(s.Tables)+len(s.Folds) == 0 }
 
 type targetRow struct {
 	Name, Want, Found, Range, Result string
+	Plot                             template.HTML
 }
 
-// armGroup is a table of arms that measure the same thing.
-type armGroup struct {
-	Title string
-	Rows  []armRow
-}
+// WriteReport draws report.html of the result in dir from its other files, and from
+// the profiles of the same id where there are any, and returns its path. The file is
+// whole by itself: no network, no script. It may be drawn again at any time. Errors:
+// record.ErrNotResult, ErrSchema, ErrInvalid.
+func WriteReport(dir string) (string, error) { return WriteReportAgainst(dir, "") }
 
-type armRow struct {
-	Name  string
-	Bar   float64 // percent of the group's best
-	Cells []string
-	Count int
-}
-
-// WriteReport draws report.html of the result in dir from its other files and
-// returns its path. The file is whole by itself: no network, no script. It may be
-// drawn again at any time. Errors: record.ErrNotResult, ErrSchema, ErrInvalid.
-func WriteReport(dir string) (string, error) {
+// WriteReportAgainst is WriteReport with what differs from the result in other: the
+// environment, the configuration, and where both have a CPU profile what a record
+// costs in which function. The comparison of two commits is `dyno compare`; this only
+// shows where to look. With other "" it is WriteReport.
+func WriteReportAgainst(dir, other string) (string, error) {
 	run, err := record.Open(dir)
 	if err != nil {
 		return "", err
 	}
 	p, err := newPage(run, dir)
+	if err == nil && other != "" {
+		err = p.against(dir, other)
+	}
 	if err != nil {
 		return "", fmt.Errorf("report %s: %w", run.ID, err)
 	}
 	path := filepath.Join(dir, record.ReportFile)
-	draft, err := os.CreateTemp(dir, ".report-*")
-	if err != nil {
+	if err := replaceFile(path, func(w io.Writer) error { return reportTemplate.Execute(w, p) }); err != nil {
 		return "", fmt.Errorf("report %s: %w", run.ID, err)
 	}
-	err = reportTemplate.Execute(draft, p)
+	return path, nil
+}
+
+// replaceFile writes a file whole or not at all.
+func replaceFile(path string, write func(io.Writer) error) error {
+	draft, err := os.CreateTemp(filepath.Dir(path), ".report-*")
+	if err != nil {
+		return err
+	}
+	err = write(draft)
 	if err == nil {
 		err = draft.Chmod(0o644)
 	}
@@ -84,70 +104,17 @@ func WriteReport(dir string) (string, error) {
 		err = os.Rename(draft.Name(), path)
 	}
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("report %s: %w", run.ID, err), os.Remove(draft.Name()))
+		return errors.Join(err, os.Remove(draft.Name()))
 	}
-	return path, nil
+	return nil
 }
 
+// newPage puts the sections together, each only where the result has what it shows.
 func newPage(run *record.Run, dir string) (*page, error) {
-	p := &page{Run: run, Verdict: verdictLine(run), Class: run.Verdict.Result, Width: chartWidth, Height: chartHeight,
-		Facts: factRows(&run.Environment), Config: configRows(run.Config)}
-	p.table()
-	for _, t := range run.Verdict.Targets {
-		text := textOf(run, &t)
-		p.Targets = append(p.Targets, targetRow{Name: t.Name, Want: text.want, Found: text.found, Range: text.span, Result: t.Result})
-	}
-	for _, f := range run.Verdict.Factors {
-		p.Factors = append(p.Factors, [2]string{f.Name, factorText(&f)})
-	}
-	p.Charts = scalingCharts(run)
-	log, err := readLog(filepath.Join(dir, "latency.hlog"))
-	if err != nil || log == nil {
-		return p, err
-	}
-	latency, rate := log.timeCharts()
-	for _, c := range []*chart{log.percentileChart(), latency, rate} {
-		if c != nil {
-			p.Charts = append(p.Charts, c)
-		}
-	}
-	return p, nil
-}
-
-// columnsMax is how many arms stand side by side; more are rows.
-const columnsMax = 3
-
-// columns lays out few arms side by side, one quantity a row.
-func (p *page) columns(units []record.Unit) {
-	for i := range p.Run.Arms {
-		p.Arms = append(p.Arms, armTitle(p.Run.Arms[i].Name))
-	}
-	for i, u := range units {
-		r := armRow{Name: p.Columns[i]}
-		for j := range p.Run.Arms {
-			r.Cells = append(r.Cells, cellOf(&p.Run.Arms[j], u))
-		}
-		p.Rows = append(p.Rows, r)
-	}
-	phases := armRow{Name: "WAL phase"}
-	for i := range p.Run.Arms {
-		phases.Cells = append(phases.Cells, phaseOf(&p.Run.Arms[i]))
-	}
-	if p.Run.Kind == record.KindSuite {
-		p.Rows = append(p.Rows, phases)
-	}
-}
-
-// table lays out all arms, those that were compared with each other together,
-// with a bar for the first measured quantity.
-func (p *page) table() {
-	run := p.Run
-	var units []record.Unit
-	for _, u := range run.Units {
-		if u.Name != "acked" && u.Name != "offered" {
-			units = append(units, u)
-			p.Columns = append(p.Columns, columnName(u))
-		}
+	p := &page{Run: run, Verdict: verdictLine(run), Class: run.Verdict.Result, Repeat: repeat(run),
+		Facts: factRows(&run.Environment), Config: configRows(run.Config), hues: map[string]int{}}
+	for i := range run.Verdict.Targets {
+		p.Targets = append(p.Targets, newTargetRow(run, &run.Verdict.Targets[i]))
 	}
 	for i := range run.Arms {
 		arm := &run.Arms[i]
@@ -157,62 +124,189 @@ func (p *page) table() {
 			}
 		}
 	}
-	if len(units) == 0 {
-		return
+	comparison, err := comparisonSection(run, dir)
+	if err != nil {
+		return nil, err
 	}
-	if len(run.Arms) <= columnsMax {
-		p.columns(units)
-		return
+	latency, err := loadSection(dir)
+	if err != nil {
+		return nil, err
 	}
-	index := map[string]int{}
-	for i := range run.Arms {
-		arm := &run.Arms[i]
-		title, rest := arm.Params[paramBlock], arm.Name
-		if _, name, cut := strings.Cut(arm.Name, "/"); cut {
-			rest = name
-		}
-		at, ok := index[title]
-		if !ok {
-			at = len(p.Groups)
-			index[title] = at
-			p.Groups = append(p.Groups, armGroup{Title: title})
-		}
-		p.Groups[at].Rows = append(p.Groups[at].Rows, newArmRow(arm, rest, units))
+	flames, err := profileSection(run, dir)
+	if err != nil {
+		return nil, err
 	}
-	for _, g := range p.Groups {
-		best := 0.0
-		for _, r := range g.Rows {
-			best = max(best, r.Bar)
-		}
-		for i := range g.Rows {
-			if best > 0 {
-				g.Rows[i].Bar *= 100 / best
-			}
+	p.add(comparison, latency)
+	if run.Kind != record.KindComparison { // its arms are in the sections of the blocks
+		p.add(p.armsSection())
+	}
+	p.add(p.scalingSection(), p.latencySection(), factorSection(run), flames, measuredSection(run))
+	return p, nil
+}
+
+func (p *page) add(sections ...section) {
+	for _, s := range sections {
+		if !s.empty() {
+			p.Sections = append(p.Sections, s)
 		}
 	}
 }
 
-func newArmRow(arm *record.Arm, name string, units []record.Unit) armRow {
-	r := armRow{Name: name, Count: len(arm.Repetitions)}
-	for i, u := range units {
-		r.Cells = append(r.Cells, cellOf(arm, u))
-		if vs := arm.Values(u.Name); i == 0 && len(vs) > 0 {
-			r.Bar = stats.Median(vs)
-		}
+// hue is the colour of a path: by first appearance.
+func (p *page) hue(name string) int {
+	h, ok := p.hues[name]
+	if !ok {
+		h = len(p.hues)
+		p.hues[name] = h
+	}
+	return h
+}
+
+func newTargetRow(run *record.Run, t *record.Target) targetRow {
+	text := textOf(run, t)
+	r := targetRow{Name: t.Name, Want: text.want, Found: text.found, Range: text.span, Result: t.Result}
+	if t.Repetitions == 0 {
+		return r
+	}
+	title := fmt.Sprintf("%s: %s, %s, wanted %s", t.Name, text.found, text.span, text.want)
+	if t.Against != "" {
+		r.Plot = draw.Small(title, t.Low, t.Ratio, t.High, t.AtLeast, true)
+	} else {
+		r.Plot = draw.Small(title, t.Low, t.Value, t.High, t.AtMost, false)
 	}
 	return r
 }
 
+// repeat is the commands that make the result again, as far as it tells them.
+func repeat(run *record.Run) []string {
+	var lines []string
+	if run.Commit.Hash != record.Unknown {
+		lines = append(lines, "git checkout "+run.Commit.Hash)
+	}
+	lines = append(lines, "make build")
+	set := func(flag, key string) string {
+		switch v := run.Config[key].(type) {
+		case nil:
+			return ""
+		case string:
+			if v == "" {
+				return ""
+			}
+			return " --" + flag + " " + v
+		default:
+			return fmt.Sprintf(" --%s %v", flag, v)
+		}
+	}
+	_, name, _ := strings.Cut(run.ID, "-")
+	switch run.Kind {
+	case record.KindSuite:
+		line := "bin/dyno bench " + name + set("nodes", "nodes") + set("partitions", "partitions") + set("size", "record_bytes") + set("repetitions", "repetitions")
+		if len(run.Seeds) > 0 {
+			line += fmt.Sprintf(" --seed %d", run.Seeds[0])
+		}
+		return append(lines, line)
+	case record.KindComparison:
+		return append(lines, "bin/dyno compare"+set("base", "base")+set("head", "head")+set("seed", "seed"))
+	}
+	name, quick := strings.CutSuffix(name, "-quick")
+	line := "bin/dyno experiment " + strings.TrimSuffix(name, "-part") + set("only", "only") + set("repetitions", "repetitions_headline") + set("seed", "seed")
+	if quick {
+		line += " --quick"
+	}
+	if strings.Contains(fmt.Sprint(run.Config), "version_") {
+		lines = append(lines, "make build-peers")
+	}
+	return append(lines, line)
+}
+
+// measuredSection is every quantity of every arm, those that were compared with each
+// other in one table.
+func measuredSection(run *record.Run) section {
+	s := section{ID: "measured", Title: "What was measured",
+		Words: []string{"Median of the good repetitions with the range; counts are sums over all repetitions."}}
+	units := shownUnits(run)
+	blocks := blocksOf(run)
+	if len(run.Arms) <= columnsMax {
+		s.Tables = []draw.Table{columnsTable(run, units)}
+		return s
+	}
+	for _, b := range blocks {
+		t := draw.Table{Title: b.name, Head: []string{"arm", "n"}}
+		var has []record.Unit
+		for _, u := range units {
+			if b.has(u.Name) {
+				has = append(has, u)
+				t.Head = append(t.Head, columnName(u))
+			}
+		}
+		for _, arm := range b.arms {
+			row := []string{b.short(arm), fmt.Sprint(len(arm.Repetitions))}
+			for _, u := range has {
+				row = append(row, cellOf(arm, u))
+			}
+			t.Rows = append(t.Rows, row)
+		}
+		s.Tables = append(s.Tables, t)
+	}
+	if len(s.Tables) > foldedBlocks {
+		s.Folds = []fold{{Title: fmt.Sprintf("All %d tables", len(s.Tables)), Tables: s.Tables}}
+		s.Tables = nil
+	}
+	return s
+}
+
+// columnsMax is how many arms stand side by side; more are rows.
+const columnsMax = 3
+
+// columnsTable has few arms side by side, one quantity a row.
+func columnsTable(run *record.Run, units []record.Unit) draw.Table {
+	t := draw.Table{Head: []string{""}}
+	for i := range run.Arms {
+		t.Head = append(t.Head, armTitle(run.Arms[i].Name))
+	}
+	for _, u := range units {
+		row := []string{columnName(u)}
+		for i := range run.Arms {
+			row = append(row, cellOf(&run.Arms[i], u))
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	if run.Kind == record.KindSuite {
+		row := []string{"WAL phase"}
+		for i := range run.Arms {
+			row = append(row, phaseOf(&run.Arms[i]))
+		}
+		t.Rows = append(t.Rows, row)
+	}
+	return t
+}
+
+// shownUnits are the quantities a reader is shown.
+func shownUnits(run *record.Run) []record.Unit {
+	var units []record.Unit
+	for _, u := range run.Units {
+		if u.Name != "acked" && u.Name != "offered" {
+			units = append(units, u)
+		}
+	}
+	return units
+}
+
 // cellOf shows one quantity of one arm; times are in ms.
 func cellOf(arm *record.Arm, u record.Unit) string {
-	r := column{name: u.Name, scale: 1, form: "%.0f"}
-	if u.Unit == "ns" {
-		r.scale = 1e-6
-	}
+	r := column{name: u.Name, scale: scaleOf(u), form: "%.0f"}
 	if vs := arm.Values(u.Name); len(vs) > 0 && !counts[u.Name] {
 		r.form = plainForm(r.scale * stats.Median(vs))
 	}
 	return r.cellText(arm)
+}
+
+// scaleOf makes ms of ns.
+func scaleOf(u record.Unit) float64 {
+	if u.Unit == "ns" {
+		return 1e-6
+	}
+	return 1
 }
 
 // plainForm writes about four digits, never an exponent.
@@ -228,62 +322,13 @@ func plainForm(v float64) string {
 	return "%.3f"
 }
 
-func showUnit(unit string) string {
-	if unit == "ns" {
-		return "ms"
-	}
-	return unit
-}
-
 func columnName(u record.Unit) string {
 	name := strings.ReplaceAll(u.Name, "_", " ")
-	if u.Unit == u.Name {
+	switch u.Unit {
+	case u.Name:
 		return name
+	case "ns":
+		return name + ", ms"
 	}
-	return name + ", " + showUnit(u.Unit)
-}
-
-func factRows(env *record.Environment) [][2]string {
-	f, g, pr := &env.Facts, &env.Go, &env.Probes
-	rows := [][2]string{
-		{"fingerprint", env.Fingerprint}, {"kernel", f.Kernel}, {"CPU", f.CPU}, {"cores", fmt.Sprint(f.Cores)},
-		{"memory", fmt.Sprintf("%d MiB", f.MemoryMiB)}, {"virtual machine", fmt.Sprint(f.Virtual)},
-		{"file system", f.Filesystem + " " + f.MountOptions}, {"write cache", f.WriteCache}, {"I/O scheduler", f.Scheduler},
-		{"governor", f.Governor}, {"clock source", f.ClockSource},
-		{"Go", fmt.Sprintf("%s, GOMAXPROCS %d, GOGC %s, GOMEMLIMIT %s", g.Version, g.GOMAXPROCS, g.GOGC, g.GOMEMLIMIT)},
-		{"probe: 4 KiB write and fdatasync", fmt.Sprintf("growing %.0f µs, fallocated %.0f µs, written %.0f µs",
-			pr.SyncGrowNs/1e3, pr.SyncFallocateNs/1e3, pr.SyncWrittenNs/1e3)},
-		{"probe: loopback round trip", fmt.Sprintf("%.1f µs", pr.LoopbackNs/1e3)},
-		{"probe: CRC32C of 1 MiB", fmt.Sprintf("%.1f µs", pr.CPULoopNs/1e3)},
-		{"stolen CPU time", fmt.Sprintf("%.2f %%", 100*env.StealShare())},
-		{"pressure before", pressureText(env.Before)}, {"pressure after", pressureText(env.After)},
-	}
-	known := rows[:0]
-	for _, r := range rows {
-		if strings.TrimSpace(r[1]) != "" {
-			known = append(known, r)
-		}
-	}
-	return known
-}
-
-func pressureText(p record.Pressures) string {
-	return fmt.Sprintf("CPU %.1f %%, I/O %.1f %%, memory %.1f %%, load %.2f", p.CPUSome10, p.IOSome10, p.MemorySome10, p.Load1)
-}
-
-func configRows(config map[string]any) [][2]string {
-	var rows [][2]string
-	for key, v := range config {
-		text, ok := v.(string)
-		if !ok {
-			raw, err := json.Marshal(v)
-			if err != nil {
-				panic(fmt.Sprintf("BUG: decoded configuration does not encode: %v", err))
-			}
-			text = string(raw)
-		}
-		rows = append(rows, [2]string{key, text})
-	}
-	sort.Slice(rows, func(i, j int) bool { return rows[i][0] < rows[j][0] })
-	return rows
+	return name + ", " + u.Unit
 }

@@ -64,6 +64,9 @@ func RunSuite(ctx context.Context, opt Options, cfg SuiteConfig) (_ *record.Run,
 		if err := s.profile(ctx, run.ID); err != nil {
 			return run, fmt.Errorf("profile: %w", err)
 		}
+		if _, err := WriteReport(dir.Path()); err != nil { // again, now that there are profiles to show
+			return run, err
+		}
 	}
 	return run, verdictError(run)
 }

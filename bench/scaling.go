@@ -3,11 +3,13 @@ package bench
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strconv"
 
 	"dyno/bench/record"
+	"dyno/bench/stats"
 )
 
 // Parameters of arms that were measured with several numbers of producers.
@@ -24,17 +26,19 @@ type scaling struct {
 }
 
 // path is one produce path with its cells in order of producers.
-//
-// This is where the Universal Scalability Law belongs (producers, throughput): the fit
-// of a path reads nothing else. Under group commit contention also holds the sync that
-// is shared, so the differences between paths are what counts.
 type path struct {
 	name  string
 	cells []scaled
 }
 
-// scaled is one cell: medians of its good repetitions.
-type scaled struct{ producers, throughput, p99 float64 }
+// scaled is one cell: every good repetition's throughput, and medians of latency.
+type scaled struct {
+	producers float64
+	each      []float64 // records/s
+	p99       float64   // ms, 0 where it was not measured
+}
+
+func (c scaled) throughput() float64 { return stats.Median(c.each) }
 
 // scalings collects the cells of a run that say how many producers they had: one
 // scaling for each load, in order of appearance, paths in order of appearance.
@@ -43,8 +47,8 @@ func scalings(run *record.Run) []scaling {
 	for i := range run.Arms {
 		arm := &run.Arms[i]
 		n, err := strconv.Atoi(arm.Params[paramProducers])
-		throughput := median(run, arm.Name, "throughput")
-		if err != nil || throughput == 0 {
+		each := arm.Values("throughput")
+		if err != nil || len(each) == 0 || stats.Median(each) <= 0 {
 			continue
 		}
 		where := fmt.Sprintf("%s node(s), %s B, %s partition(s)", arm.Params["nodes"], arm.Params["size"], arm.Params["partitions"])
@@ -57,7 +61,7 @@ func scalings(run *record.Run) []scaling {
 		if line < 0 {
 			line, s.paths = len(s.paths), append(s.paths, path{name: arm.Params[paramPath]})
 		}
-		s.paths[line].cells = append(s.paths[line].cells, scaled{float64(n), throughput, median(run, arm.Name, "response_p99") / 1e6})
+		s.paths[line].cells = append(s.paths[line].cells, scaled{float64(n), each, median(run, arm.Name, "response_p99") / 1e6})
 	}
 	for _, s := range out {
 		for _, p := range s.paths {
@@ -67,47 +71,72 @@ func scalings(run *record.Run) []scaling {
 	return out
 }
 
-// scalingCharts plot throughput over producers, and p99 over throughput, of each load
-// that was measured with more than one number of producers.
-func scalingCharts(run *record.Run) []*chart {
-	var out []*chart
+// fitSeed is that of the fits' bootstrap: the same result always has the same fits.
+const fitSeed = 1
+
+// fits are the scalability laws of all paths that were measured with three numbers of
+// producers or more.
+func fits(run *record.Run) []record.Fit {
+	var out []record.Fit
 	for _, s := range scalings(run) {
-		var grow, price []curve
-		most, fastest, slowest := 0.0, 0.0, math.Inf(1)
 		for _, p := range s.paths {
-			if len(p.cells) < 2 {
+			var points []stats.USLPoint
+			for _, c := range p.cells {
+				for _, v := range c.each {
+					if v > 0 { // a repetition without throughput has none to fit
+						points = append(points, stats.USLPoint{N: c.producers, X: v})
+					}
+				}
+			}
+			u, err := stats.FitUSL(points, confidence, fitSeed)
+			if err != nil { // ErrUSL: too few numbers of producers
 				continue
 			}
-			up, cost := curve{Name: p.name}, curve{Name: p.name}
-			for _, c := range p.cells {
-				up.Points = append(up.Points, xy{c.producers, c.throughput})
-				cost.Points = append(cost.Points, xy{c.throughput, c.p99}) // in order of producers
-				most, fastest, slowest = max(most, c.producers), max(fastest, c.throughput), min(slowest, c.throughput)
+			f := record.Fit{Path: p.name, Where: s.where, Lambda: u.Lambda, Sigma: u.Sigma, Kappa: u.Kappa, Confidence: confidence, Peak: u.Peak,
+				SigmaRange: known2(u.SigmaRange), KappaRange: known2(u.KappaRange)}
+			for i, r := range u.Residuals {
+				f.Residuals = append(f.Residuals, record.Residual{Producers: points[i].N, Value: r})
 			}
-			grow, price = append(grow, up), append(price, cost)
-		}
-		if len(grow) == 0 {
-			continue
-		}
-		x := axis{from: 1, to: most, at: frameLeft, end: frameRight, log: true}
-		up := plot("Throughput over producers: "+s.where, "producers", "records/s", grow, x, powerTicks(x, 4), true)
-		x = axis{from: decadeBelow(slowest), to: decadeAbove(fastest), at: frameLeft, end: frameRight, log: true}
-		cost := plot("p99 over throughput: "+s.where, "records/s", "ms", price, x, powerTicks(x, 10), true)
-		for _, c := range []*chart{up, cost} {
-			if c != nil {
-				c.Text = fmt.Sprintf("Medians of %d paths; the points of a line follow its producers.", len(grow))
-				out = append(out, c)
-			}
+			out = append(out, f)
 		}
 	}
 	return out
 }
 
-// powerTicks marks the powers of base on a logarithmic axis.
-func powerTicks(x axis, base float64) []tick {
-	var ticks []tick
-	for v := x.from; v <= x.to*1.001; v *= base {
-		ticks = append(ticks, tick{x.place(v), shortNumber(v)})
+// known2 is a range, or nil where it was too little measured to have one.
+func known2(r [2]float64) *[2]float64 {
+	if math.IsInf(r[1], 1) {
+		return nil
 	}
-	return ticks
+	return &r
+}
+
+// difference is a - b of two estimates that are independent, with its range where both
+// have one. Under group commit contention also holds the sync that producers share, so
+// the difference between paths is what counts, not the figure of one.
+//
+// Source: Zou and Donner, Construction of confidence limits about effect measures: a
+// general approach, Statistics in Medicine 27, 2008 (MOVER): the range of a difference
+// from the ranges of its two parts.
+func difference(a, b float64, ra, rb *[2]float64) (d float64, r *[2]float64) {
+	d = a - b
+	if ra == nil || rb == nil {
+		return d, nil
+	}
+	return d, &[2]float64{d - math.Hypot(a-ra[0], rb[1]-b), d + math.Hypot(ra[1]-a, b-rb[0])}
+}
+
+// writeFits prints the fits for people: a line for each path under each load.
+func writeFits(w io.Writer, fits []record.Fit) {
+	for _, f := range fits {
+		fmt.Fprintf(w, "fit      %s, %s: sigma %s, kappa %s\n", f.Path, f.Where, estimate(f.Sigma, f.SigmaRange), estimate(f.Kappa, f.KappaRange))
+	}
+}
+
+// estimate writes a figure with its range.
+func estimate(v float64, r *[2]float64) string {
+	if r == nil {
+		return fmt.Sprintf("%.3g (range unknown)", v)
+	}
+	return fmt.Sprintf("%.3g (%.3g to %.3g)", v, r[0], r[1])
 }

@@ -261,7 +261,7 @@ func TestScalings(t *testing.T) {
 	for _, s := range scalings(run) {
 		for _, p := range s.paths {
 			for _, c := range p.cells {
-				got[s.where+" "+p.name] += fmt.Sprintf("%.0f: %.0f %.2f, ", c.producers, c.throughput, c.p99)
+				got[s.where+" "+p.name] += fmt.Sprintf("%.0f: %.0f %.2f, ", c.producers, c.throughput(), c.p99)
 			}
 		}
 	}
@@ -273,8 +273,9 @@ func TestScalings(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("curves %v\nwant %v", got, want)
 	}
-	charts := scalingCharts(run)
-	if len(charts) != 2 || len(charts[0].Lines) != 2 || len(charts[1].Lines) != 2 || len(charts[0].XTicks) < 4 {
-		t.Errorf("%d charts: %+v", len(charts), charts)
+	p := &page{Run: run, hues: map[string]int{}}
+	grown, priced := p.scalingSection(), p.latencySection()
+	if len(grown.Figures) != 2 || len(priced.Figures) != 1 || len(grown.Tables) != 1 || len(grown.Tables[0].Rows) != 1 {
+		t.Errorf("charts %+v, %+v", grown, priced)
 	}
 }

@@ -69,6 +69,7 @@ func (x *experiment) publish(cfg ExperimentConfig) (_ *record.Run, err error) {
 		text, factors := x.Answer(run)
 		run.Verdict.Text, run.Verdict.Factors = join(text, run.Verdict.Text), factors
 	}
+	run.Verdict.Fits = fits(run)
 	if x.ledger.resumed > 0 {
 		x.lab.caution(fmt.Sprintf("%d repetitions come from an interrupted invocation on the same machine and commit", x.ledger.resumed))
 	}
@@ -147,6 +148,7 @@ func writeExperiment(w io.Writer, run *record.Run, columns []column) error {
 	for _, f := range run.Verdict.Factors {
 		fmt.Fprintf(w, "factor   %s: %s\n", f.Name, factorText(&f))
 	}
+	writeFits(w, run.Verdict.Fits)
 	for _, note := range run.Notes {
 		fmt.Fprintf(w, "note: %s\n", note)
 	}

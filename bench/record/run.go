@@ -89,6 +89,29 @@ type Verdict struct {
 	Text    string   `json:"text"`
 	Targets []Target `json:"targets,omitempty"`
 	Factors []Factor `json:"factors,omitempty"`
+	Fits    []Fit    `json:"fits,omitempty"`
+}
+
+// Fit is the Universal Scalability Law of one path, fitted to the throughput of all its
+// good repetitions over the number of producers (bench/stats.FitUSL has the formula and
+// its source). A range is left out where the repetitions are too few to know it.
+type Fit struct {
+	Path       string      `json:"path"`
+	Where      string      `json:"where"`  // the load that all numbers of producers share
+	Lambda     float64     `json:"lambda"` // throughput of one producer
+	Sigma      float64     `json:"sigma"`  // contention
+	Kappa      float64     `json:"kappa"`  // coherence
+	SigmaRange *[2]float64 `json:"sigma_range,omitempty"`
+	KappaRange *[2]float64 `json:"kappa_range,omitempty"`
+	Confidence float64     `json:"confidence"`     // of the ranges
+	Peak       float64     `json:"peak,omitempty"` // producers of the most throughput, where it is shown that there is a peak
+	Residuals  []Residual  `json:"residuals"`
+}
+
+// Residual is by what fraction one repetition was above the fit.
+type Residual struct {
+	Producers float64 `json:"producers"`
+	Value     float64 `json:"value"`
 }
 
 // Factor is how many times what one arm has another one has: a finding, no promise.

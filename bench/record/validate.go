@@ -138,7 +138,30 @@ func (r *Run) checkVerdict() error {
 			}
 		}
 	}
-	return r.checkFactors()
+	if err := r.checkFactors(); err != nil {
+		return err
+	}
+	return r.checkFits()
+}
+
+func (r *Run) checkFits() error {
+	for _, f := range r.Verdict.Fits {
+		vs := []float64{f.Lambda, f.Sigma, f.Kappa, f.Confidence, f.Peak}
+		for _, ends := range []*[2]float64{f.SigmaRange, f.KappaRange} {
+			if ends != nil {
+				vs = append(vs, ends[:]...)
+			}
+		}
+		for _, res := range f.Residuals {
+			vs = append(vs, res.Producers, res.Value)
+		}
+		for _, v := range vs {
+			if !finite(v) {
+				return invalid("fit of %s: %v", f.Path, v)
+			}
+		}
+	}
+	return nil
 }
 
 func (r *Run) checkFactors() error {
