@@ -43,7 +43,7 @@ func browser(t *testing.T) context.Context {
 		}
 		t.Skip("no chromium, so nobody looks at the reports: apt-get install chromium; " + chromiumEnv + "=required makes this a failure")
 	}
-	ctx, stop := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, stop := context.WithTimeout(context.Background(), 3*time.Minute) // outlives t.Context, to end in order
 	t.Cleanup(stop)
 	ctx, stop = chromedp.NewExecAllocator(ctx, append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU)...)
 	t.Cleanup(stop)

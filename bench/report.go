@@ -301,10 +301,13 @@ func cellOf(arm *record.Arm, u record.Unit) string {
 	return r.cellText(arm)
 }
 
-// scaleOf makes ms of ns.
+// scaleOf makes ms of ns and MiB of bytes.
 func scaleOf(u record.Unit) float64 {
-	if u.Unit == "ns" {
+	switch u.Unit {
+	case "ns":
 		return 1e-6
+	case "B":
+		return 1.0 / mib
 	}
 	return 1
 }
@@ -329,6 +332,8 @@ func columnName(u record.Unit) string {
 		return name
 	case "ns":
 		return name + ", ms"
+	case "B":
+		return name + ", MiB"
 	}
 	return name + ", " + u.Unit
 }

@@ -78,6 +78,7 @@ func comparisonSection(run *record.Run, dir string) (section, error) {
 	if err != nil {
 		return section{}, err
 	}
+	slices.Reverse(paths) // verdict.json before those with a longer name
 	for _, path := range paths {
 		raw, err := os.ReadFile(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -88,7 +88,7 @@ func (l *latencies) spectrum() (draw.Figure, bool) {
 		return draw.Figure{}, false
 	}
 	plot.Text = strings.Join(words, ". ") + "."
-	plot.X = draw.Axis{Label: "percentile, each step ten times rarer", To: decades}
+	plot.X = draw.Axis{Label: "percentile; each step is ten times rarer", To: decades}
 	for d := 0.0; d <= decades; d++ {
 		plot.X.Ticks = append(plot.X.Ticks, draw.Tick{At: d, Label: percentLabel(d)})
 	}
@@ -96,9 +96,9 @@ func (l *latencies) spectrum() (draw.Figure, bool) {
 	return plot.Figure(), true
 }
 
-// spectrumLeast is the least latency that is drawn, in ms: a microsecond. Delays of
-// nothing lie there, on an axis that has no zero.
-const spectrumLeast = 1e-3
+// spectrumLeast is the least latency that is drawn, in ms. Delays of nothing lie there,
+// on an axis that has no zero.
+const spectrumLeast = 1e-2
 
 // percentile is the value in ms that a share of 10^-decade lies above.
 func percentile(h *hdr.Histogram, decade float64) float64 {
@@ -108,11 +108,11 @@ func percentile(h *hdr.Histogram, decade float64) float64 {
 func percentLabel(decade float64) string {
 	switch decade {
 	case 0:
-		return "0 %"
+		return "0"
 	case 1:
-		return "90 %"
+		return "90"
 	}
-	return "99" + strings.TrimSuffix("."+strings.Repeat("9", int(decade)-2), ".") + " %"
+	return "99" + strings.TrimSuffix("."+strings.Repeat("9", int(decade)-2), ".")
 }
 
 // overTime plots the response of each interval.

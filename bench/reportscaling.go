@@ -81,19 +81,23 @@ func fitted(f *record.Fit, n float64) float64 {
 // residuals plots how far the repetitions are from the fits: a pattern says that the
 // law does not describe the path.
 func (p *page) residuals(sc scaling, fits []record.Fit) draw.Figure {
-	plot := draw.Plot{Title: "Residuals of the fits: " + sc.where, Rules: []draw.Rule{{At: 0, Label: "as fitted"}},
-		Text: "By how many percent a repetition was above the fitted law. A pattern instead of a scatter says that the law does not describe the path, whatever its intervals say."}
+	plot := draw.Plot{Title: "Residuals of the fits: " + sc.where, Rules: []draw.Rule{{At: 0}},
+		Text: "By how many percent a repetition was above the fitted law, the paths side by side. A pattern instead of a scatter says that the law does not describe the path, whatever its intervals say."}
 	var n, off span
 	off.hold(0)
-	for _, f := range fits {
+	const apart = 1.07 // of two paths under the same load
+	for i, f := range fits {
 		marks := draw.Series{Name: f.Path, Hue: p.hue(f.Path), Dots: true}
+		beside := math.Pow(apart, float64(i)-float64(len(fits)-1)/2)
 		for _, r := range f.Residuals {
 			n.hold(r.Producers)
 			off.hold(100 * r.Value)
-			marks.Points = append(marks.Points, draw.Point{X: r.Producers, Y: 100 * r.Value})
+			marks.Points = append(marks.Points, draw.Point{X: beside * r.Producers, Y: 100 * r.Value})
+			plot.Data.Rows = append(plot.Data.Rows, []string{f.Path, draw.Short(r.Producers), fmt.Sprintf("%+.1f", 100*r.Value)})
 		}
 		plot.Series = append(plot.Series, marks)
 	}
+	plot.Data.Head = []string{"path", "producers", "% above the fit"}
 	plot.X, plot.Y = draw.Powers("producers", n.low, n.high, 4), draw.Linear("% above the fit", off.low, off.high)
 	return plot.Figure()
 }
@@ -102,12 +106,14 @@ func (p *page) residuals(sc scaling, fits []record.Fit) draw.Figure {
 func fitTable(where string, fits []record.Fit) draw.Table {
 	first := fits[0].Path
 	t := draw.Table{Title: fmt.Sprintf("Fits, %s: intervals of %.0f %%", where, 100*fits[0].Confidence),
-		Head: []string{"path", "λ, records/s", "σ", "κ", "σ less " + first, "κ less " + first, "best at", "worst residual"}}
+		Head: []string{"path", "λ, records/s", "σ, %", "κ, millionths", "σ less " + first + "'s", "κ less " + first + "'s", "best at", "worst residual"}}
 	for _, f := range fits {
-		row := []string{f.Path, draw.Short(f.Lambda), estimate(f.Sigma, f.SigmaRange), estimate(f.Kappa, f.KappaRange), "-", "-", "not shown", ""}
+		row := []string{f.Path, draw.Short(f.Lambda), estimate(100, f.Sigma, f.SigmaRange), estimate(1e6, f.Kappa, f.KappaRange), "-", "-", "not shown", ""}
 		if f.Path != first {
-			row[4] = estimate(difference(f.Sigma, fits[0].Sigma, f.SigmaRange, fits[0].SigmaRange))
-			row[5] = estimate(difference(f.Kappa, fits[0].Kappa, f.KappaRange, fits[0].KappaRange))
+			sigma, in := difference(f.Sigma, fits[0].Sigma, f.SigmaRange, fits[0].SigmaRange)
+			row[4] = estimate(100, sigma, in)
+			kappa, in := difference(f.Kappa, fits[0].Kappa, f.KappaRange, fits[0].KappaRange)
+			row[5] = estimate(1e6, kappa, in)
 		}
 		if f.Peak > 0 {
 			row[6] = draw.Short(f.Peak) + " producers"

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"dyno/bench/draw"
 	"dyno/bench/record"
 	"dyno/bench/stats"
 )
@@ -129,14 +130,14 @@ func difference(a, b float64, ra, rb *[2]float64) (d float64, r *[2]float64) {
 // writeFits prints the fits for people: a line for each path under each load.
 func writeFits(w io.Writer, fits []record.Fit) {
 	for _, f := range fits {
-		fmt.Fprintf(w, "fit      %s, %s: sigma %s, kappa %s\n", f.Path, f.Where, estimate(f.Sigma, f.SigmaRange), estimate(f.Kappa, f.KappaRange))
+		fmt.Fprintf(w, "fit      %s, %s: sigma %s %%, kappa %s millionths\n", f.Path, f.Where, estimate(100, f.Sigma, f.SigmaRange), estimate(1e6, f.Kappa, f.KappaRange))
 	}
 }
 
-// estimate writes a figure with its range.
-func estimate(v float64, r *[2]float64) string {
+// estimate writes a figure with its range, scaled.
+func estimate(scale, v float64, r *[2]float64) string {
 	if r == nil {
-		return fmt.Sprintf("%.3g (range unknown)", v)
+		return draw.Short(scale*v) + " (range unknown)"
 	}
-	return fmt.Sprintf("%.3g (%.3g to %.3g)", v, r[0], r[1])
+	return fmt.Sprintf("%s (%s to %s)", draw.Short(scale*v), draw.Short(scale*r[0]), draw.Short(scale*r[1]))
 }

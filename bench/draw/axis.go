@@ -65,7 +65,7 @@ const decadesOnly = 2.5
 
 // Log is a logarithmic axis that holds low to high, both positive.
 func Log(label string, low, high float64) Axis {
-	a := Axis{Label: label, Log: true, From: roundBelow(low / (1 + headroom)), To: roundAbove(high * (1 + headroom))}
+	a := Axis{Label: label, Log: true, From: roundBelow(low), To: roundAbove(high * (1 + headroom))}
 	plain := math.Log10(a.To/a.From) >= decadesOnly
 	if plain {
 		a.From = decadeBelow(a.From)

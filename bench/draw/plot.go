@@ -18,14 +18,16 @@ type Plot struct {
 // Figure draws the plot.
 func (p *Plot) Figure() Figure {
 	const height = 250
-	s := sheet{frame: frame{left: 46, right: Width - 8, top: 24, bottom: height - 36}}
+	s := sheet{frame: frame{left: 46, right: Width - 16, top: 24, bottom: height - 38}}
 	s.begin(p.Title, p.Text, height)
 	s.up(p.Y)
 	s.across(p.X)
 	for _, r := range p.Rules {
 		if y, ok := s.y(p.Y, r.At); ok {
 			s.add(`<path class="rule" d="M%.1f %.1fH%.1f"/>`, s.left, y, s.right)
-			s.text(s.right-3, y-4, "end", "label", r.Label)
+			if r.Label != "" {
+				s.text(s.right-3, y-4, "end", "label", r.Label)
+			}
 		}
 	}
 	for _, line := range p.Series {

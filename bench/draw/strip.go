@@ -35,7 +35,7 @@ func (p *Strip) Figure() Figure {
 	top := 8 + 13*float64(len(p.Rules))
 	bottom := top + rowHeight*float64(len(p.Rows)) + 6
 	s := sheet{frame: frame{left: 12, right: Width - 12, top: top, bottom: bottom}}
-	s.begin(p.Title, p.Text, bottom+36)
+	s.begin(p.Title, p.Text, bottom+38)
 	s.across(p.X)
 	s.rules(p.Rules, p.X)
 	f := Figure{Title: p.Title, Text: p.Text, Data: Table{Head: []string{"", "middle", "low", "high", "values"}}}
@@ -61,14 +61,18 @@ func (p *Strip) Figure() Figure {
 	return f
 }
 
-// rules draws lines from top to bottom, their labels one below the other.
+// rules draws lines from top to bottom, and over them their labels, one below the other.
 func (s *sheet) rules(rules []Rule, a Axis) {
+	for i, r := range rules {
+		if x, ok := s.x(a, r.At); ok {
+			s.add(`<path class="rule" d="M%.1f %.1fV%.1f"/>`, x, 4+13*float64(i), s.bottom)
+		}
+	}
 	for i, r := range rules {
 		x, ok := s.x(a, r.At)
 		if !ok {
 			continue
 		}
-		s.add(`<path class="rule" d="M%.1f %.1fV%.1f"/>`, x, 4+13*float64(i), s.bottom)
 		anchor, at := "start", x+4
 		if x > (s.left+s.right)/2 {
 			anchor, at = "end", x-4

@@ -58,10 +58,15 @@ func (s *sheet) across(a Axis) {
 	for _, t := range a.Ticks {
 		if x, ok := s.x(a, t.At); ok {
 			s.add(`<path class="grid" d="M%.1f %.1fV%.1f"/>`, x, s.top, s.bottom)
-			s.text(x, s.bottom+14, "middle", "tick", t.Label)
+			const letter = 3.5 // half as wide as one is
+			if half := letter * float64(len(t.Label)); x+half > Width {
+				s.text(Width-1, s.bottom+16, "end", "tick", t.Label)
+			} else {
+				s.text(max(x, half), s.bottom+16, "middle", "tick", t.Label)
+			}
 		}
 	}
-	s.text(s.right, s.bottom+29, "end", "label", a.Label)
+	s.text(s.right, s.bottom+31, "end", "label", a.Label)
 }
 
 // up draws the axis that runs from bottom to top, left of the frame.
