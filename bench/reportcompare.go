@@ -120,7 +120,7 @@ func (s *section) compared(run *record.Run, v *verdictView) {
 		if m.Base != 0 {
 			change = fmt.Sprintf("%+.1f %%", 100*(m.Head/m.Base-1))
 		}
-		t.Rows = append(t.Rows, []string{columnName(record.Unit{Name: m.Name, Unit: m.Unit}), draw.Short(scale * m.Base), draw.Short(scale * m.Head), change})
+		t.Rows = append(t.Rows, []string{columnName(record.Unit{Name: m.Name, Unit: m.Unit}), plain(scale * m.Base), plain(scale * m.Head), change})
 	}
 	if len(t.Rows) > 0 {
 		s.Tables = append(s.Tables, t)
@@ -255,8 +255,10 @@ func counterText(v *float64, unit string) string {
 	if v == nil {
 		return "-"
 	}
-	return strings.TrimSpace(fmt.Sprintf(plainForm(*v)+" %s", *v, unit))
+	return strings.TrimSpace(plain(*v) + " " + unit)
 }
+
+func plain(v float64) string { return fmt.Sprintf(plainForm(v), v) }
 
 // commitOf names a side, short.
 func commitOf(raw json.RawMessage) string {

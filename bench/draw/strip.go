@@ -37,7 +37,7 @@ func (p *Strip) Figure() Figure {
 	s := sheet{frame: frame{left: 12, right: Width - 12, top: top, bottom: bottom}}
 	s.begin(p.Title, p.Text, bottom+38)
 	s.across(p.X)
-	s.rules(p.Rules, p.X)
+	s.rules(p.Rules, p.X, len(p.Rows))
 	f := Figure{Title: p.Title, Text: p.Text, Data: Table{Head: []string{"", "middle", "low", "high", "values"}}}
 	for i, r := range p.Rows {
 		y := top + rowHeight*float64(i)
@@ -61,17 +61,17 @@ func (p *Strip) Figure() Figure {
 	return f
 }
 
-// rules draws lines from top to bottom, and over them their labels, one below the other.
-func (s *sheet) rules(rules []Rule, a Axis) {
-	for i, r := range rules {
-		if x, ok := s.x(a, r.At); ok {
-			s.add(`<path class="rule" d="M%.1f %.1fV%.1f"/>`, x, 4+13*float64(i), s.bottom)
-		}
-	}
+// rules draws a line for each rule: beside its label, and in each row where the marks
+// lie, so that it runs through no words.
+func (s *sheet) rules(rules []Rule, a Axis, rows int) {
 	for i, r := range rules {
 		x, ok := s.x(a, r.At)
 		if !ok {
 			continue
+		}
+		s.add(`<path class="rule" d="M%.1f %.1fv11"/>`, x, 4+13*float64(i))
+		for row := range rows {
+			s.add(`<path class="rule" d="M%.1f %.1fv18"/>`, x, s.top+rowHeight*float64(row)+rowMiddle-8)
 		}
 		anchor, at := "start", x+4
 		if x > (s.left+s.right)/2 {
