@@ -95,7 +95,7 @@ experiments: build build-peers ## run the experiments; ARGS=--record writes them
 
 .PHONY: report
 report: build ## list the results, or draw the report of DIR=results/… again
-	$(DYNO) report $(DIR)
+	$(DYNO) report $(DIR) $(ARGS)
 
 .PHONY: clean
 clean: ## remove what was built, and local results

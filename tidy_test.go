@@ -312,6 +312,10 @@ var rules = []rule{
 		where: func(s *source) bool { return !s.test },
 		paths: []string{"gonum.org/v1/gonum/stat", "gonum.org/v1/gonum/stat/distuv", "gonum.org/v1/gonum/mat", "gonum.org/v1/gonum/floats"},
 	}, {
+		why:   "a browser looks at reports in tests and does nothing else",
+		where: func(s *source) bool { return !s.test },
+		paths: []string{"github.com/chromedp/chromedp", "github.com/chromedp/chromedp/kb", "github.com/chromedp/cdproto/cdp"},
+	}, {
 		why:   "only cmd prints and ends the process",
 		where: func(s *source) bool { return !s.test && !below(s.dir, "cmd") && !below(s.dir, "bench/peers") },
 		calls: func(pkg, name string) bool {

@@ -41,6 +41,9 @@ type CompareConfig struct {
 	// Attribute says when further blocks are run with CPU profiles, to name the
 	// functions that got slower: AttributeFail is the default.
 	Attribute string
+	// Counters, where set, is a written verdict on exact counters (gate.Report), kept in
+	// the result and shown in its report.
+	Counters []byte
 
 	profiled int // blocks of an attribution
 

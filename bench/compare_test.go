@@ -277,6 +277,9 @@ func toyResult(t *testing.T, opt *Options, v *Verdict) {
 			t.Errorf("%s: %v", filepath.Base(name), err)
 		}
 	}
+	if page := drawnReport(t, dir, ""); !strings.Contains(page, "one block") || strings.Count(page, `class="mark ring c0"`) != 1 {
+		t.Error("the report does not show the block that was compared")
+	}
 	bench, err := os.Open(filepath.Join(dir, "bench.txt"))
 	if err != nil {
 		t.Fatal(err)

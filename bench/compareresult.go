@@ -23,6 +23,10 @@ import (
 // the results for whoever only wants the last one.
 const VerdictFile = "verdict.json"
 
+// CountersFile is the name of the verdict on exact counters that a comparison was asked
+// to keep in its result.
+const CountersFile = "verdict-x.json"
+
 // verdictSchema is the version of its form.
 const verdictSchema = "dyno.verdict/1"
 
@@ -132,6 +136,9 @@ func (c *compare) publish(led *paired.Ledger, end paired.End, found *attributed)
 	}
 	if err == nil {
 		err = v.write(filepath.Join(dir.Path(), VerdictFile))
+	}
+	if err == nil && len(c.cfg.Counters) > 0 {
+		err = os.WriteFile(filepath.Join(dir.Path(), CountersFile), c.cfg.Counters, 0o644)
 	}
 	if err == nil {
 		err = dir.Seal(run)

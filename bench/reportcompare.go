@@ -13,95 +13,55 @@ import (
 	"strings"
 
 	"dyno/bench/draw"
+	"dyno/bench/gate"
 	"dyno/bench/record"
 	"dyno/bench/stats"
 )
 
-// verdictView is what the report draws of a written verdict, of a comparison in blocks
-// or of the counters of a replay. It is read tolerantly: a report draws what it knows.
-type verdictView struct {
-	Schema   string          `json:"schema"`
-	Verdict  string          `json:"verdict"`
-	Text     string          `json:"text"`
-	Base     json.RawMessage `json:"base"` // a commit, or an object that names one
-	Head     json.RawMessage `json:"head"`
-	Blocks   int             `json:"blocks"`
-	Redone   int             `json:"redone"`
-	Metrics  []metricView    `json:"metrics"`
-	Decision *decisionView   `json:"decision"`
-	Rows     []counterView   `json:"rows"`
-	Notes    []string        `json:"notes"`
-}
-
-type metricView struct {
-	Name, Unit string
-	Base, Head float64
-}
-
-type decisionView struct {
-	Look      int     `json:"look"`
-	FalsePass float64 `json:"false_pass"`
-	Findings  []struct {
-		Metric        string  `json:"metric"`
-		Change        float64 `json:"change"` // fraction by which head is worse
-		Low           float64 `json:"low"`
-		High          float64 `json:"high"`
-		Detectable    float64 `json:"detectable"`
-		Bounded       bool    `json:"bounded"`
-		Candidate     bool    `json:"candidate"`
-		Improved      bool    `json:"improved"`
-		ConfirmChange float64 `json:"confirm_change"`
-	} `json:"findings"`
-	Rule struct {
-		Metrics []struct {
-			Name   string  `json:"name"`
-			Effect float64 `json:"effect"`
-			Bound  float64 `json:"bound"`
-		} `json:"metrics"`
-		PassConfidence float64 `json:"pass_confidence"`
-	} `json:"rule"`
-}
-
-type counterView struct {
-	Name, Unit, Verdict, Note string
-	Base, Head, Change        *float64
-}
-
-// countersSchema is that of the counters of a replay.
-const countersSchema = "dyno.gate/1"
-
 // comparisonSection shows the written verdicts of a result: for each metric the change
-// with every block's value, and the table of counters. Empty where there is none.
+// with every block's value, and the counters of a replay. Empty where there is none.
 func comparisonSection(run *record.Run, dir string) (section, error) {
 	s := section{ID: "comparison", Title: "Base against head"}
-	paths, err := filepath.Glob(filepath.Join(dir, "verdict*.json"))
+	var v Verdict
+	found, err := readJSON(filepath.Join(dir, VerdictFile), &v)
 	if err != nil {
 		return section{}, err
 	}
-	slices.Reverse(paths) // verdict.json before those with a longer name
-	for _, path := range paths {
-		raw, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return section{}, fmt.Errorf("read verdict: %w", err)
-		}
-		var v verdictView
-		if err := json.Unmarshal(raw, &v); err != nil {
-			return section{}, fmt.Errorf("read verdict %s: %w", filepath.Base(path), err)
-		}
-		s.Words = append(s.Words, fmt.Sprintf("%s: %s. Base %s, head %s.", v.Verdict, strings.TrimSuffix(v.Text, "."), commitOf(v.Base), commitOf(v.Head)))
-		if v.Schema == countersSchema {
-			s.Tables = append(s.Tables, counterTables(v.Rows)...)
-			s.Words = append(s.Words, v.Notes...)
-			continue
-		}
-		s.Words = append(s.Words, fmt.Sprintf("%d blocks of four runs count, %d were set aside for the machine's sake.", v.Blocks, v.Redone))
+	if found {
+		s.Words = append(s.Words, fmt.Sprintf("%s: %s. Base %.12s, head %.12s.", v.Verdict, strings.TrimSuffix(v.Text, "."), v.Base, v.Head),
+			fmt.Sprintf("%d blocks of four runs count, %d were set aside for the machine's sake.", v.Blocks, v.Redone))
 		s.compared(run, &v)
+	}
+	var counters gate.Report
+	found, err = readJSON(filepath.Join(dir, CountersFile), &counters)
+	if err != nil {
+		return section{}, err
+	}
+	if found {
+		s.Words = append(s.Words, fmt.Sprintf("Exact counters: %s: %s. Base %s; head %s.", counters.Verdict, strings.TrimSuffix(counters.Text, "."), &counters.Base, &counters.Head))
+		s.Words = append(s.Words, counters.Notes...)
+		s.Tables = append(s.Tables, counterTables(counters.Rows)...)
 	}
 	return s, nil
 }
 
+// readJSON reads a file of a result; found is false where there is none.
+func readJSON(path string, into any) (found bool, _ error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, into)
+	}
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", filepath.Base(path), err)
+	}
+	return true, nil
+}
+
 // compared adds the metrics of a comparison in blocks.
-func (s *section) compared(run *record.Run, v *verdictView) {
+func (s *section) compared(run *record.Run, v *Verdict) {
 	if d := v.Decision; d != nil {
 		if d.Look > 0 {
 			s.Words = append(s.Words, fmt.Sprintf("Decided after %d blocks. A change as large as its bound passes in at most %.1f %% of comparisons. To the right is worse.", d.Look, 100*d.FalsePass))
@@ -129,7 +89,7 @@ func (s *section) compared(run *record.Run, v *verdictView) {
 
 // findingFigure is one metric: every block's change, the estimate with its interval,
 // and what it is judged by. All are percents by which head is worse.
-func findingFigure(run *record.Run, d *decisionView, i int) (draw.Figure, bool) {
+func findingFigure(run *record.Run, d *gate.Decision, i int) (draw.Figure, bool) {
 	f := d.Findings[i]
 	unit, ok := run.Unit(f.Metric)
 	blocks := blockChanges(run, "", unit)
@@ -229,27 +189,30 @@ func mean(vs []float64) float64 {
 
 // counterTables are the counters of a replay: those that moved or that something is
 // said of, and the rest.
-func counterTables(rows []counterView) []draw.Table {
+func counterTables(rows []gate.Row) []draw.Table {
 	head := []string{"counter", "base", "head", "change", "verdict"}
 	moved, still := draw.Table{Title: "Counters that moved", Head: head}, draw.Table{Title: "Counters as they were", Head: head}
-	for _, r := range rows {
+	for i := range rows {
+		r := &rows[i]
 		change := "-"
 		if r.Change != nil {
 			change = fmt.Sprintf("%+.2f %%", 100**r.Change)
 		}
-		verdict := r.Verdict
+		verdict := string(r.Verdict)
 		if r.Note != "" {
 			verdict += ": " + r.Note
 		}
-		row := []string{r.Name, counterText(r.Base, r.Unit), counterText(r.Head, r.Unit), change, verdict}
-		if r.Verdict == "PASS" && r.Note == "" && (r.Change == nil || math.Abs(*r.Change) < 0.0005) {
-			still.Rows = append(still.Rows, row)
-		} else {
-			moved.Rows = append(moved.Rows, row)
+		into := &moved
+		if r.Verdict == gate.Pass && r.Note == "" && (r.Change == nil || math.Abs(*r.Change) < stillMax) {
+			into = &still
 		}
+		into.Rows = append(into.Rows, []string{r.Name, counterText(r.Base, r.Unit), counterText(r.Head, r.Unit), change, verdict})
 	}
 	return slices.DeleteFunc([]draw.Table{moved, still}, func(t draw.Table) bool { return len(t.Rows) == 0 })
 }
+
+// stillMax is the change below which a counter is as it was.
+const stillMax = 0.0005
 
 func counterText(v *float64, unit string) string {
 	if v == nil {
@@ -259,19 +222,3 @@ func counterText(v *float64, unit string) string {
 }
 
 func plain(v float64) string { return fmt.Sprintf(plainForm(v), v) }
-
-// commitOf names a side, short.
-func commitOf(raw json.RawMessage) string {
-	var text string
-	if json.Unmarshal(raw, &text) != nil {
-		var side struct{ Name, Commit string }
-		if json.Unmarshal(raw, &side) != nil {
-			return record.Unknown
-		}
-		text = side.Commit
-		if side.Name != "" {
-			return fmt.Sprintf("%s (%.12s)", side.Name, text)
-		}
-	}
-	return fmt.Sprintf("%.12s", text)
-}

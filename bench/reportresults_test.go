@@ -174,7 +174,7 @@ func madeComparison(t *testing.T, root string) string {
 	}
 	run.Verdict = record.Verdict{Result: record.Failed, Text: "FAIL: records_per_s is worse"}
 	dir := seal(t, root, "compare-t", run)
-	for _, name := range []string{"verdict.json", "verdict-counters.json"} {
+	for _, name := range []string{VerdictFile, CountersFile} {
 		copyFile(t, filepath.Join("testdata", "report", name), filepath.Join(dir, name))
 	}
 	return dir

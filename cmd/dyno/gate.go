@@ -61,6 +61,11 @@ func newGateCommand() *cobra.Command {
 				if err := gateError(f.run(cmd)); err != nil || f.lane == laneCounts || f.write {
 					return err
 				}
+				counters, err := os.ReadFile(filepath.Join(f.out, "verdict.json")) // for the report of lane t
+				if err != nil {
+					return gateError(err)
+				}
+				f.time.cfg.Counters = counters
 			}
 			return gateTime(cmd, &f.time)
 		},
