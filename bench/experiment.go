@@ -239,10 +239,13 @@ func (e *Experiment) findPeers(ctx context.Context, path string) error {
 		return fmt.Errorf("%w %s: %v: %s", ErrStart, path, err, way)
 	}
 	for name, version := range versions {
-		e.Config["version_"+name] = version
+		e.Config[versionOf+name] = version
 	}
 	return nil
 }
+
+// versionOf begins the names under which a result keeps the versions of its peers.
+const versionOf = "version_"
 
 // turn is one repetition of one cell.
 type turn struct {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"dyno/bench/draw"
@@ -213,8 +214,11 @@ func repeat(run *record.Run) []string {
 	if quick {
 		line += " --quick"
 	}
-	if strings.Contains(fmt.Sprint(run.Config), "version_") {
-		lines = append(lines, "make build-peers")
+	for key := range run.Config {
+		if strings.HasPrefix(key, versionOf) {
+			lines = append(lines, "make build-peers")
+			break
+		}
 	}
 	return append(lines, line)
 }
@@ -294,20 +298,21 @@ func shownUnits(run *record.Run) []record.Unit {
 
 // cellOf shows one quantity of one arm; times are in ms.
 func cellOf(arm *record.Arm, u record.Unit) string {
+	vs := arm.Values(u.Name)
+	if u.Unit == "B" && len(vs) > 0 { // such as 1.06G
+		return spanText(draw.Row{Low: slices.Min(vs), Mid: stats.Median(vs), High: slices.Max(vs)}, len(vs))
+	}
 	r := column{name: u.Name, scale: scaleOf(u), form: "%.0f"}
-	if vs := arm.Values(u.Name); len(vs) > 0 && !counts[u.Name] {
+	if len(vs) > 0 && !counts[u.Name] {
 		r.form = plainForm(r.scale * stats.Median(vs))
 	}
 	return r.cellText(arm)
 }
 
-// scaleOf makes ms of ns and MiB of bytes.
+// scaleOf makes ms of ns.
 func scaleOf(u record.Unit) float64 {
-	switch u.Unit {
-	case "ns":
+	if u.Unit == "ns" {
 		return 1e-6
-	case "B":
-		return 1.0 / mib
 	}
 	return 1
 }
@@ -332,8 +337,6 @@ func columnName(u record.Unit) string {
 		return name
 	case "ns":
 		return name + ", ms"
-	case "B":
-		return name + ", MiB"
 	}
 	return name + ", " + u.Unit
 }

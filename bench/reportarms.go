@@ -93,9 +93,9 @@ func (p *page) strip(b *block, u record.Unit) draw.Figure {
 	var words []string
 	for i, arm := range b.arms {
 		vs := arm.Values(u.Name)
-		for i := range vs {
-			vs[i] *= scaleOf(u)
-			low, high = min(low, vs[i]), max(high, vs[i])
+		for k := range vs {
+			vs[k] *= scaleOf(u)
+			low, high = min(low, vs[k]), max(high, vs[k])
 		}
 		if len(vs) == 0 {
 			continue
@@ -112,8 +112,7 @@ func (p *page) strip(b *block, u record.Unit) draw.Figure {
 	}
 	st.Text = strings.Join(words, "; ") + "."
 	st.X = valueAxis(columnName(u), low, high)
-	f := st.Figure()
-	return f
+	return st.Figure()
 }
 
 // manyTimes is from which ratio on values stand on a logarithmic axis.
@@ -135,8 +134,8 @@ func spanText(r draw.Row, n int) string {
 	return fmt.Sprintf("%s (%s to %s)", draw.Short(r.Mid), draw.Short(r.Low), draw.Short(r.High))
 }
 
-// latencySection plots p99 over throughput, the arms of a block that has no number of
-// producers together; those that have are in the section of scalability.
+// latencySection plots p99 over throughput: a line a path where there are numbers of
+// producers, else the repetitions of each block.
 func (p *page) latencySection() section {
 	s := section{ID: "price", Title: "p99 against throughput"}
 	for _, sc := range scalings(p.Run) {
