@@ -100,12 +100,8 @@ func (p *page) strip(b *block, u record.Unit) draw.Figure {
 		if len(vs) == 0 {
 			continue
 		}
-		hue := i
-		if path := arm.Params[paramPath]; path != "" {
-			hue = p.hue(path)
-		}
 		iv := stats.MedianInterval(vs, confidence)
-		r := draw.Row{Name: b.short(arm), Hue: hue, Dots: vs, Low: iv.Low, Mid: stats.Median(vs), High: iv.High}
+		r := draw.Row{Name: b.short(arm), Hue: p.armHue(arm, i), Dots: vs, Low: iv.Low, Mid: stats.Median(vs), High: iv.High}
 		r.Note = spanText(r, len(vs))
 		words = append(words, r.Name+" "+r.Note)
 		st.Rows = append(st.Rows, r)
@@ -113,6 +109,15 @@ func (p *page) strip(b *block, u record.Unit) draw.Figure {
 	st.Text = strings.Join(words, "; ") + "."
 	st.X = valueAxis(columnName(u), low, high)
 	return st.Figure()
+}
+
+// armHue is the colour of a path wherever it is drawn; of an arm that is none, its
+// place in its block.
+func (p *page) armHue(arm *record.Arm, place int) int {
+	if path := arm.Params[paramPath]; path != "" {
+		return p.hue(path)
+	}
+	return place
 }
 
 // manyTimes is from which ratio on values stand on a logarithmic axis.
@@ -157,6 +162,7 @@ func (p *page) latencySection() section {
 func (p *page) price(sc scaling) (draw.Figure, bool) {
 	plot := draw.Plot{Title: "p99 against throughput: " + sc.where, Text: "Medians; each line follows its number of producers, so a line that turns back or stands upright has passed its best load."}
 	var at, cost span
+	longest := 0
 	for _, path := range sc.paths {
 		line := draw.Series{Name: path.name, Hue: p.hue(path.name), Line: true, Dots: true}
 		for _, c := range path.cells {
@@ -167,11 +173,12 @@ func (p *page) price(sc scaling) (draw.Figure, bool) {
 				plot.Data.Rows = append(plot.Data.Rows, []string{path.name, draw.Short(c.producers), draw.Short(c.throughput()), draw.Short(c.p99)})
 			}
 		}
+		longest = max(longest, len(line.Points))
 		if len(line.Points) > 0 {
 			plot.Series = append(plot.Series, line)
 		}
 	}
-	if len(plot.Data.Rows) < 2 {
+	if longest < 2 { // one number of producers makes no line
 		return draw.Figure{}, false
 	}
 	plot.Data.Head = []string{"path", "producers", "records/s", "p99, ms"}
@@ -186,7 +193,7 @@ func (p *page) blockPrices() []draw.Figure {
 		plot := draw.Plot{Title: strings.TrimPrefix(b.name+": p99 against throughput", ": "), Text: "One mark for each good repetition: to the right is more, below is sooner."}
 		var at, cost span
 		for i, arm := range b.arms {
-			line := draw.Series{Name: b.short(arm), Hue: i, Dots: true}
+			line := draw.Series{Name: b.short(arm), Hue: p.armHue(arm, i), Dots: true}
 			for _, rep := range arm.Repetitions {
 				x, y := rep.Values["throughput"], rep.Values["response_p99"]/1e6
 				if rep.Status == record.OK && x > 0 && y > 0 {

@@ -126,6 +126,7 @@ func madeExperiment(t *testing.T, root string) string {
 	last.Repetitions[0].Status, last.Repetitions[0].Problem = record.Invalid, "the machine was not quiet: <5 % & rising"
 	run.Verdict = conclude(run, e.Targets)
 	text, factors := e.Answer(run)
+	factors[0].Name += ", under a name that has no room beside its figures"
 	run.Verdict.Text, run.Verdict.Factors = join(text, run.Verdict.Text), factors
 	run.Verdict.Fits = fits(run)
 	return seal(t, root, "rwlock", run)

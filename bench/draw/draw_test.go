@@ -97,10 +97,12 @@ func TestPlot(t *testing.T) {
 		{Name: "one", Line: true, Dots: true, Points: []Point{{0, 1}, {1, 10}, {2, 0}, {3, 100}}}, // one has no place
 		{Hue: 1, Line: true, Points: []Point{{0, 2}, {3, 3}}},
 		{Name: "two", Hue: 8, Dots: true, Points: []Point{{1, 5}, {1, 6.126}}},
+		{Hue: 2, Line: true, Points: []Point{{1, 5}}},
 	}}
 	f := p.Figure()
 	got := parsed(t, string(f.SVG))
-	if got[".mark"] != 3+2+2 || got[".line"] != 2 || got[".rule"] != 1 || got["title"] != 1 || got["desc"] != 1 {
+	if got[".mark"] != 3+2+2 || got[".line"] != 2 || // no line of a single point
+		got[".rule"] != 1 || got["title"] != 1 || got["desc"] != 1 {
 		t.Errorf("drawn %v", got)
 	}
 	if strings.Contains(string(f.SVG), "<b>") || strings.Contains(string(f.SVG), "<wanted>") {

@@ -47,7 +47,7 @@ func (p *Plot) Figure() Figure {
 
 func (s *sheet) series(line Series, x, y Axis) {
 	var path strings.Builder
-	verb := "M"
+	verb, points := "M", 0
 	for _, p := range line.Points {
 		px, ok := s.x(x, p.X)
 		py, also := s.y(y, p.Y)
@@ -56,11 +56,12 @@ func (s *sheet) series(line Series, x, y Axis) {
 		}
 		fmt.Fprintf(&path, "%s%.1f %.1f", verb, px, py)
 		verb = "L"
+		points++
 		if line.Dots {
 			s.mark(line.Hue, px, py, markRadius)
 		}
 	}
-	if line.Line && path.Len() > 0 {
+	if line.Line && points > 1 {
 		s.add(`<path class="mark line c%d" d="%s"/>`, line.Hue%hues, path.String())
 	}
 }

@@ -41,7 +41,7 @@ func (p *Strip) Figure() Figure {
 	f := Figure{Title: p.Title, Text: p.Text, Data: Table{Head: []string{"", "middle", "low", "high", "values"}}}
 	for i, r := range p.Rows {
 		y := top + rowHeight*float64(i)
-		s.text(s.left+2, y+13, "start", "name", shorten(r.Name, 58-len(r.Note)))
+		s.text(s.left+2, y+13, "start", "name", shorten(r.Name, nameRoom(r.Note)))
 		s.text(s.right-2, y+13, "end", "tick", r.Note)
 		s.row(r, p.X, y+rowMiddle)
 		var values []string
@@ -99,6 +99,12 @@ func (s *sheet) row(r Row, a Axis, y float64) {
 	if x, ok := s.x(a, r.Mid); ok {
 		s.add(`<path class="mark f%d" d="%s"/>`, hue, outline(3, x, y, 4))
 	}
+}
+
+// nameRoom is how many letters a name may have beside a note.
+func nameRoom(note string) int {
+	const room, letter, bold = Width - 36, 6.4, 7.4 // units; about as wide as a letter is
+	return int((room - letter*float64(len(note))) / bold)
 }
 
 // shorten cuts a name that would run into what stands beside it.
