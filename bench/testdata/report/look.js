@@ -4,12 +4,12 @@
 	const say = (what, where) => problems.length < 40 && problems.push(what + ": " + where);
 	for (const d of document.querySelectorAll("details")) d.open = true;
 	const root = document.documentElement;
-	if (root.scrollWidth > innerWidth) {
-		say("wider than the screen", root.scrollWidth + " of " + innerWidth);
+	const width = root.clientWidth; // innerWidth grows with what sticks out on a phone
+	if (root.scrollWidth > width) {
+		say("wider than the screen", root.scrollWidth + " of " + width);
 		for (const e of document.querySelectorAll("body *"))
-			if (e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".wide, pre")) { say("sticks out", e.outerHTML.slice(0, 100)); break; }
+			if (e.getBoundingClientRect().right > width + 1 && !e.closest(".wide, pre")) { say("sticks out", e.outerHTML.slice(0, 100)); break; }
 	}
-	if (innerWidth > 600) for (const e of document.querySelectorAll("pre")) if (e.scrollHeight > 400) say("long commands", e.textContent);
 
 	// sRGB contrast as WCAG 2 defines it.
 	const channels = (c) => c.match(/[\d.]+/g).slice(0, 3).map(Number);
@@ -58,7 +58,7 @@
 			if (!figure?.querySelector("figcaption")?.textContent) say("no caption", title);
 			if (!svg.querySelector("desc")?.textContent) say("no description", title);
 			if (!figure?.querySelector("details tbody tr")) say("no data as a table", title);
-			const onPhone = innerWidth < 600, size = parseFloat(style(texts[0] ?? svg).fontSize) * box.width / svg.viewBox.baseVal.width;
+			const onPhone = width < 600, size = parseFloat(style(texts[0] ?? svg).fontSize) * box.width / svg.viewBox.baseVal.width;
 			if (size < (onPhone && !svg.classList.contains("flame") ? 9 : 7)) say("text too small", title + ": " + size.toFixed(1) + " px");
 		}
 	}
