@@ -111,7 +111,7 @@ func TestTrends(t *testing.T) {
 		t.Errorf("printed:\n%s", out.String())
 	}
 	page, err := os.ReadFile(path)
-	if err != nil || filepath.Dir(path) != root || bytes.Count(page, []byte("<path ")) != 8 || bytes.Contains(page, []byte("://")) || bytes.Contains(page, []byte("<script")) {
-		t.Errorf("page of %d lines: %v", bytes.Count(page, []byte("<path ")), err)
+	if err != nil || filepath.Dir(path) != root || bytes.Count(page, []byte(`class="mark line`)) != 8 || bytes.Contains(page, []byte("://")) || bytes.Contains(page, []byte("<script")) {
+		t.Errorf("page of %d lines: %v", bytes.Count(page, []byte(`class="mark line`)), err)
 	}
 }

@@ -42,7 +42,7 @@ func recordedLoad(t *testing.T, root string) string {
 	for _, name := range []string{"run.json", "latency.hlog", "series.jsonl", "detail.json"} {
 		copyFile(t, filepath.Join("..", "results", id, name), filepath.Join(dir, name))
 	}
-	writeProfile(t, filepath.Join(root, "profiles", id, cpuProfile), map[string]int64{
+	storeProfile(t, filepath.Join(root, "profiles", id, cpuProfile), map[string]int64{
 		"runtime.goexit;dyno/engine/multiraft.(*worker).run;dyno/engine/replica.(*Replica).turn;runtime.mallocgc": 300,
 		"runtime.goexit;dyno/engine/multiraft.(*worker).run;dyno/wal.(*Log).flush;syscall.Syscall6":               500,
 		"runtime.goexit;dyno/engine/kafka.(*conn).read;syscall.Syscall6":                                          200,
@@ -51,8 +51,8 @@ func recordedLoad(t *testing.T, root string) string {
 	return dir
 }
 
-// writeProfile writes a CPU profile of stacks, outermost first, and their samples.
-func writeProfile(t *testing.T, path string, stacks map[string]int64) {
+// storeProfile writes a CPU profile of stacks, outermost first, and their samples.
+func storeProfile(t *testing.T, path string, stacks map[string]int64) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)

@@ -202,7 +202,7 @@ func TestAgainst(t *testing.T) {
 	if strings.Contains(text, "What a record costs") {
 		t.Error("a difference of profiles without one of them")
 	}
-	writeProfile(t, filepath.Join(root, "profiles", id, cpuProfile), map[string]int64{"runtime.goexit;dyno/wal.(*Log).flush;syscall.Syscall6": 9})
+	storeProfile(t, filepath.Join(root, "profiles", id, cpuProfile), map[string]int64{"runtime.goexit;dyno/wal.(*Log).flush;syscall.Syscall6": 9})
 	if text := drawnReport(t, dir, other); !strings.Contains(text, "What a record costs, "+id+" against 20261126.01-produce") || !strings.Contains(text, "more3") {
 		t.Error("no difference of two profiles")
 	}

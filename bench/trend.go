@@ -6,11 +6,11 @@ import (
 	"html/template"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"text/tabwriter"
 
+	"dyno/bench/draw"
 	"dyno/bench/stats"
 )
 
@@ -82,65 +82,48 @@ func WriteTrends(w io.Writer, trends []*Trend) error {
 //go:embed history.html.tmpl
 var trendText string
 
-var trendTemplate = template.Must(template.New("history").Parse(trendText))
+var trendTemplate = template.Must(template.Must(reportTemplate.Clone()).New("history").Parse(trendText))
 
 // WriteHistoryPage draws the trends below root into a page that needs nothing else, and
 // returns its path.
-func WriteHistoryPage(root string, trends []*Trend) (path string, err error) {
-	page := struct {
-		Width, Height int
-		Charts        []*chart
-	}{chartWidth, chartHeight, nil}
+func WriteHistoryPage(root string, trends []*Trend) (string, error) {
+	var figures []draw.Figure
 	for _, t := range trends {
-		page.Charts = append(page.Charts, t.chart())
+		figures = append(figures, t.figure())
 	}
-	path = filepath.Join(root, HistoryPage)
-	f, err := os.Create(path)
-	if err != nil {
+	path := filepath.Join(root, HistoryPage)
+	if err := replaceFile(path, func(w io.Writer) error { return trendTemplate.Execute(w, figures) }); err != nil {
 		return "", fmt.Errorf("draw the history: %w", err)
 	}
-	if err = trendTemplate.Execute(f, page); err == nil {
-		err = f.Close()
-	} else {
-		f.Close() // the first error counts
-	}
-	return path, err
+	return path, nil
 }
 
-// chart draws the ratios and, as a second line, the level between changes.
-func (t *Trend) chart() *chart {
+// figure draws the ratios and, as a second line, the level between changes.
+func (t *Trend) figure() draw.Figure {
 	n := len(t.Ratios)
-	low, high := min(1, slices.Min(t.Ratios)), max(1, slices.Max(t.Ratios))
-	room := max(0.01, (high-low)/10)
-	x := axis{from: 0, to: float64(max(1, n-1)), at: frameLeft, end: frameRight}
-	y := axis{from: low - room, to: high + room, at: frameBottom, end: frameTop}
-	c := &chart{Title: fmt.Sprintf("%s, lane %s, against %.10s", t.Metric, t.Lane, t.Reference), XLabel: "commits, the oldest first", YLabel: "ratio",
-		Text: fmt.Sprintf("%d commits, the latest at %.3f, %d changes", n, t.Ratios[n-1], len(t.Changes)),
-		Left: frameLeft, Right: frameRight, Top: frameTop, Bottom: frameBottom}
-	for i := range 5 {
-		v := y.from + (y.to-y.from)*float64(i)/4
-		c.YTicks = append(c.YTicks, tick{y.place(v), fmt.Sprintf("%.3f", v)})
+	plot := draw.Plot{
+		Title: fmt.Sprintf("%s, lane %s, against %.10s", t.Metric, t.Lane, t.Reference),
+		Text:  fmt.Sprintf("%d commits, the latest at %.3f, %d changes.", n, t.Ratios[n-1], len(t.Changes)),
+		X:     draw.Axis{Label: "commits, the oldest first", From: 0, To: float64(max(1, n-1))},
+		Y:     draw.Linear("ratio", min(1, slices.Min(t.Ratios)), max(1, slices.Max(t.Ratios))),
+		Rules: []draw.Rule{{At: 1, Label: "the reference"}},
+		Data:  draw.Table{Title: t.Metric, Head: []string{"commit", "ratio"}},
 	}
-	every := max(1, int(math.Ceil(float64(n)/8)))
-	for i := 0; i < n; i += every {
-		c.XTicks = append(c.XTicks, tick{x.place(float64(i)), fmt.Sprintf("%.7s", t.Commits[i])})
-	}
-	ratios, levels := curve{Name: "ratio"}, curve{Name: "level"}
+	every := max(1, int(math.Ceil(float64(n)/5)))
+	ratios := draw.Series{Name: "ratio", Hue: 0, Line: true, Dots: true}
 	for i, r := range t.Ratios {
-		ratios.Points = append(ratios.Points, xy{float64(i), r})
-	}
-	levels.Points = t.levels()
-	for no, cv := range []curve{ratios, levels} {
-		if l, ok := drawCurve(cv, no, x, y); ok {
-			c.Lines = append(c.Lines, l)
+		ratios.Points = append(ratios.Points, draw.Point{X: float64(i), Y: r})
+		plot.Data.Rows = append(plot.Data.Rows, []string{fmt.Sprintf("%.10s", t.Commits[i]), fmt.Sprintf("%.3f", r)})
+		if i%every == 0 {
+			plot.X.Ticks = append(plot.X.Ticks, draw.Tick{At: float64(i), Label: fmt.Sprintf("%.7s", t.Commits[i])})
 		}
 	}
-	spreadLabels(c.Lines)
-	return c
+	plot.Series = []draw.Series{ratios, {Name: "level", Hue: 1, Line: true, Points: t.levels()}}
+	return plot.Figure()
 }
 
 // levels are the medians between changes, as steps.
-func (t *Trend) levels() (points []xy) {
+func (t *Trend) levels() (points []draw.Point) {
 	from := 0
 	for i := 0; i <= len(t.Changes); i++ {
 		to := len(t.Ratios)
@@ -148,7 +131,7 @@ func (t *Trend) levels() (points []xy) {
 			to = t.Changes[i].At
 		}
 		level := stats.Median(t.Ratios[from:to])
-		points = append(points, xy{float64(from), level}, xy{float64(to - 1), level})
+		points = append(points, draw.Point{X: float64(from), Y: level}, draw.Point{X: float64(to - 1), Y: level})
 		from = to
 	}
 	return points
