@@ -22,6 +22,11 @@ func TestSuiteOnAFakeBroker(t *testing.T) {
 	}
 	opt, cfg, strays := fakeLab(t, fakeGood)
 	run, err := RunSuite(t.Context(), opt, cfg)
+	for again := 0; errors.Is(err, ErrInvalid) && again < 2; again++ {
+		// On a busy machine the generator was late. That is a true verdict, and this
+		// test is about the parts of a run.
+		run, err = RunSuite(t.Context(), opt, cfg)
+	}
 	if err != nil {
 		t.Fatalf("%v\n%s", err, opt.Err)
 	}
