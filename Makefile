@@ -45,6 +45,10 @@ test-long: ## run every test with its long settings, and the engine's on logs of
 	DYNO_LONG=1 $(GO) test -p $(PROCS) -count 1 -timeout 60m ./...
 	DYNO_SMALL_LOG=1 $(GO) test -count 1 -timeout 20m ./engine
 
+.PHONY: test-lab
+test-lab: ## run the lab's tests on real brokers, which make test leaves out
+	DYNO_LONG=1 $(GO) test -count 1 -timeout 6m -run 'OnRealNodes|ProfiledRuns|AttributionIsAsked|LatencyOnFakes' ./bench
+
 .PHONY: race
 race: ## run the tests of the concurrent packages under the race detector
 	$(GO) test -race -short -p $(PROCS) -timeout 9m $(CONCURRENT)

@@ -63,9 +63,7 @@ func TestAcksAnswerCountsWhatIsGone(t *testing.T) {
 
 // Real processes are killed under a load that nobody answers.
 func TestAcksLossesOnRealNodes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs three processes for some ten seconds")
-	}
+	long(t)
 	opt, _, strays := fakeLab(t, fakeGood)
 	run, err := RunExperiment(t.Context(), "acks", opt, ExperimentConfig{Quick: true, Only: []string{"kill-leader"}, Dyno: []string{buildDyno(t)}})
 	if err != nil {

@@ -133,9 +133,7 @@ func TestFailNamesTheFunction(t *testing.T) {
 // TestAttributionIsAsked: no profiles without a FAIL, unless they are asked for; none
 // at all if they are not wanted; and one that fails leaves the verdict.
 func TestAttributionIsAsked(t *testing.T) {
-	if testing.Short() {
-		t.Skip("links 40 programs")
-	}
+	long(t)
 	repo := toyRepo(t)
 	broken := errors.New("no profile today")
 	for _, c := range []struct {
@@ -171,9 +169,7 @@ func TestAttributionIsAsked(t *testing.T) {
 
 // TestProfiledRuns takes profiles of real brokers in each phase.
 func TestProfiledRuns(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs three clusters")
-	}
+	long(t)
 	bin, err := realDyno()
 	if err != nil {
 		t.Fatal(err)

@@ -307,7 +307,7 @@ func TestExperimentRefusesNonsense(t *testing.T) {
 		name, word string
 		cfg        ExperimentConfig
 	}{
-		{"nosuch", "there are batching, fsync", ExperimentConfig{}},
+		{"nosuch", "there are acks, batching, fsync", ExperimentConfig{}},
 		{"fsync", "family", ExperimentConfig{Only: []string{"nosuch"}}},
 		{"fsync", "make build-peers", ExperimentConfig{Only: []string{"peers"}, Peers: missing}},
 	} {

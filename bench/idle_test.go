@@ -92,9 +92,7 @@ func TestQuietIsWaitedFor(t *testing.T) {
 }
 
 func TestIdleOnRealNodes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs three processes for some ten seconds")
-	}
+	long(t)
 	opt, _, strays := fakeLab(t, fakeGood)
 	run, err := RunExperiment(t.Context(), "idle", opt,
 		ExperimentConfig{Quick: true, Only: []string{"0", "1000-restarted"}, Dyno: []string{buildDyno(t)}})

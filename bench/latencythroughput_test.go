@@ -66,9 +66,7 @@ func TestOverloadIsAnAnswer(t *testing.T) {
 // From the command to the printed result, dyno and the peer: each rate is a share of
 // what the probe of the same system reached.
 func TestLatencyOnFakes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs windows of 2.5 s")
-	}
+	long(t)
 	opt, suite, strays := fakeLab(t, fakeGood)
 	run, err := RunExperiment(t.Context(), "latency-throughput", opt,
 		ExperimentConfig{Quick: true, Only: []string{"dyno", "nats"}, Dyno: suite.Dyno, Peers: peersLink(t)})

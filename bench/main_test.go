@@ -73,6 +73,15 @@ func TestMain(m *testing.M) {
 	}))
 }
 
+// long skips a test that takes ten seconds or more: `make test-long` and `make
+// test-lab` run it.
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("DYNO_LONG") == "" {
+		t.Skip("takes ten seconds or more: DYNO_LONG=1 runs it")
+	}
+}
+
 // realDyno is the program itself, built once for the tests that need nodes which
 // can be killed one by one.
 var realDyno = sync.OnceValues(func() (string, error) {

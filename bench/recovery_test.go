@@ -47,9 +47,7 @@ func TestRecoveryAsksWhatWasPromised(t *testing.T) {
 
 // Real processes are killed and come back, under a load that is read back.
 func TestRecoveryOnRealNodes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs three processes for some ten seconds")
-	}
+	long(t)
 	opt, _, strays := fakeLab(t, fakeGood)
 	run, err := RunExperiment(t.Context(), "recovery", opt,
 		ExperimentConfig{Quick: true, Only: []string{"kill", "full"}, Dyno: []string{buildDyno(t)}})
