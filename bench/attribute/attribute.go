@@ -112,8 +112,8 @@ func Attribute(blocks []Block, own string, seed uint64) (*Attribution, error) {
 	}
 	a := &attributor{table: t, seed: seed, named: map[int]bool{}, cleared: map[int]bool{}, out: &Attribution{Schema: Schema, Blocks: len(blocks)}}
 	a.was = t.rename()
-	for now, was := range a.was {
-		a.out.Renamed = append(a.out.Renamed, Rename{Was: was, Now: now})
+	for name, was := range a.was {
+		a.out.Renamed = append(a.out.Renamed, Rename{Was: was, Now: name})
 	}
 	slices.SortFunc(a.out.Renamed, func(x, y Rename) int { return cmp.Compare(x.Now, y.Now) })
 	a.functions = t.functions()

@@ -66,7 +66,7 @@ type measureState struct {
 	rates     map[float64]*tally
 	refuted   map[float64]bool // by the longer trial
 	confirmed bool
-	// The rates tried for now; 0: none is left to try on that side.
+	// The rates under trial; 0: none is left to try on that side.
 	lowEnd, highEnd, middle float64
 	// steps by which the next one lies further out, in Widths.
 	down, up float64
