@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"dyno/engine/ids"
+	"dyno/engine/transport/transporttest"
 )
 
 // TestClusterCompare: replicas that hold the same bytes are found the same,
 // whether those lie in files, in the log or in memory; one that is away or holds
 // something else is named.
 func TestClusterCompare(t *testing.T) {
-	c := newClusterBed(t, 3, smallLog, func(cfg *Config) { cfg.AdminAddr = freeAddr(t) })
+	c := newClusterBed(t, 3, smallLog, func(cfg *Config) { cfg.AdminAddr = transporttest.FreeAddr(t) })
 	c.topic("t", 3, 3)
 	c.topic("other", 1, 2)
 	c.whole("t") // so that the producer knows of a leader of each partition

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"log/slog"
-	"net"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -18,6 +16,7 @@ import (
 	"dyno/engine/ids"
 	"dyno/engine/partition"
 	"dyno/engine/replica"
+	"dyno/engine/transport/transporttest"
 	"dyno/wal/vfs"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -46,12 +45,12 @@ func formatClusterBed(t *testing.T, n int, options []FormatOption, set ...func(*
 	c := &clusterBed{t: t, nodes: make([]*Node, n)}
 	var peers []Peer
 	for i := range n {
-		peers = append(peers, Peer{Node: ids.NodeID(i + 1), Raft: freeAddr(t)})
+		peers = append(peers, Peer{Node: ids.NodeID(i + 1), Raft: transporttest.FreeAddr(t)})
 	}
 	for i := range n {
 		mem := vfs.NewMem(uint64(i + 1))
 		cfg := Config{
-			DataDir: bedDir, KafkaAddr: freeAddr(t), AdminAddr: "127.0.0.1:0", RaftAddr: peers[i].Raft, FS: mem, Peers: peers,
+			DataDir: bedDir, KafkaAddr: transporttest.FreeAddr(t), AdminAddr: "127.0.0.1:0", RaftAddr: peers[i].Raft, FS: mem, Peers: peers,
 			WAL:    bedLog(),
 			Gossip: GossipConfig{NewsInterval: 20 * time.Millisecond}, // a node that stops says so in no time
 			Log:    slog.New(slog.DiscardHandler),
@@ -67,20 +66,6 @@ func formatClusterBed(t *testing.T, n int, options []FormatOption, set ...func(*
 	c.start(c.all()...)
 	t.Cleanup(func() { c.stop(c.all()...) })
 	return c
-}
-
-// freeAddr is an address on loopback that nobody listens on. Its host is this
-// process's own: on 127.0.0.1 a port that is free now may be that of somebody's
-// outgoing connection when it is listened on again.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	pid := os.Getpid()
-	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 16+pid>>14&0x7f, pid>>7&0x7f, 1+pid&0x7f))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (c *clusterBed) all() []ids.NodeID {

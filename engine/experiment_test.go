@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"dyno/engine/ids"
+	"dyno/engine/transport/transporttest"
 	"dyno/engine/variants"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -123,7 +124,7 @@ func wants(t *testing.T, arm variants.Config, got counted, requests, nested uint
 func TestTheOriginOnThreeNodes(t *testing.T) {
 	const clients, records, all = 4, 5, 4 * 5
 	c := newClusterBed(t, 3, func(c *Config) {
-		c.AdminAddr = freeAddr(t)
+		c.AdminAddr = transporttest.FreeAddr(t)
 		c.Experiment = variants.Config{OnlyToMeasure: true, Lock: variants.LockPartition, Batch: variants.BatchSingle,
 			Sync: variants.SyncEach, Poll: variants.Poll10ms, Nested: true}
 	})

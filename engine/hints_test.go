@@ -18,6 +18,7 @@ import (
 	"dyno/engine/events"
 	"dyno/engine/gossip"
 	"dyno/engine/ids"
+	"dyno/engine/transport/transporttest"
 	"dyno/wal/vfs"
 )
 
@@ -97,7 +98,7 @@ func (c *clusterBed) move(id ids.NodeID, meanwhile func()) {
 	c.stop(id)
 	meanwhile()
 	cfg := &c.cfg[id-1]
-	cfg.KafkaAddr, cfg.RaftAddr = freeAddr(c.t), freeAddr(c.t)
+	cfg.KafkaAddr, cfg.RaftAddr = transporttest.FreeAddr(c.t), transporttest.FreeAddr(c.t)
 	cfg.Peers = slices.Clone(cfg.Peers)
 	cfg.Peers[id-1].Raft = cfg.RaftAddr
 	opened := make(chan *Node, 1)
@@ -185,10 +186,10 @@ func TestAddressBook(t *testing.T) {
 		until(t, "the other node 2 is alive", func() bool { return c.member(1, 2).Peer == peer })
 		return g
 	}
-	other := impostor("another", freeAddr(t))
+	other := impostor("another", transporttest.FreeAddr(t))
 	want("another directory", here)
 	_ = other.Close()
-	there := freeAddr(t)
+	there := transporttest.FreeAddr(t)
 	other = impostor(n.metaDirectory(t, 2), there)
 	want("a later life of the same directory", there)
 	other.crash()
@@ -234,7 +235,7 @@ func TestGossipShown(t *testing.T) {
 	if l := meter.load(); l.Replicas != 4 || l.Leaders < 1 || l.InBytes <= 0 || l.DiskFree <= 0 {
 		t.Errorf("load %+v", l)
 	}
-	fourth := c.stranger(gossip.Info{Cluster: "bed", Node: 4, Incarnation: 1, Directory: "d", Peer: freeAddr(t)})
+	fourth := c.stranger(gossip.Info{Cluster: "bed", Node: 4, Incarnation: 1, Directory: "d", Peer: transporttest.FreeAddr(t)})
 	for id := ids.NodeID(2); id <= 4; id++ {
 		until(t, "all are alive to node 1", func() bool { return c.member(1, id).State == gossip.Alive })
 	}
@@ -372,7 +373,7 @@ func TestGossipTLS(t *testing.T) {
 					cfg.PeerTLS = ca.config(t)
 				}
 				peer := cfg.RaftAddr
-				cfg.RaftAddr = freeAddr(t)
+				cfg.RaftAddr = transporttest.FreeAddr(t)
 				all.proxy(t, peer, cfg.RaftAddr)
 			})
 			for _, at := range c.all() {

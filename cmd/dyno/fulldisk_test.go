@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dyno/engine/transport/transporttest"
 )
 
 // TestFullDisk fills the disk of one of three processes: a small tmpfs in a mount
@@ -71,7 +73,7 @@ func newFullDiskCluster(t *testing.T) *killedCluster {
 	c := &killedCluster{}
 	var peers []peerFile
 	for i := 1; i <= 3; i++ {
-		b := &killedBroker{t: t, bin: bin, data: filepath.Join(dir, fmt.Sprint("data-", i)), kafka: freeAddr(t), raft: freeAddr(t), http: freeAddr(t)}
+		b := &killedBroker{t: t, bin: bin, data: filepath.Join(dir, fmt.Sprint("data-", i)), kafka: transporttest.FreeAddr(t), raft: transporttest.FreeAddr(t), http: transporttest.FreeAddr(t)}
 		c.nodes = append(c.nodes, b)
 		peers = append(peers, peerFile{Node: int32(i), Raft: b.raft})
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -21,6 +20,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"dyno/engine/transport/transporttest"
 )
 
 // TestCrashKill kills a real broker process with SIGKILL again and again while
@@ -89,7 +90,7 @@ func buildDyno(t *testing.T, dir string) string {
 // newKilledBroker formats a data directory below dir for one node.
 func newKilledBroker(t *testing.T, bin, dir string, node int) *killedBroker {
 	b := &killedBroker{t: t, bin: bin, data: filepath.Join(dir, fmt.Sprint("data-", node))}
-	b.kafka, b.raft, b.http = freeAddr(t), freeAddr(t), freeAddr(t)
+	b.kafka, b.raft, b.http = transporttest.FreeAddr(t), transporttest.FreeAddr(t), transporttest.FreeAddr(t)
 	b.format(node)
 	return b
 }
@@ -335,18 +336,4 @@ func (w *killWriter) verify(ctx context.Context, brokers ...string) {
 	if found != w.acked {
 		w.t.Errorf("LOST: %d of %d acknowledged records", w.acked-found, w.acked)
 	}
-}
-
-// freeAddr is an address on loopback that nobody listens on. Its host is this
-// process's own: on 127.0.0.1 a port that is free now may be that of somebody's
-// outgoing connection when it is listened on again.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	pid := os.Getpid()
-	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 16+pid>>14&0x7f, pid>>7&0x7f, 1+pid&0x7f))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
