@@ -121,11 +121,23 @@ func (c *compare) publish(led *paired.Ledger, end paired.End, found *attributed)
 	if err := c.addNulls(v); err != nil {
 		return nil, err
 	}
-	dir, err := record.Create(c.lab.opt.Results, "compare-"+c.lane.name(), time.Now())
+	dir, report, err := c.lab.seal(run, "compare-"+c.lane.name(), func(dir *record.Dir) error { return c.beside(dir, led, v, found) })
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, dir.Abandon()) }()
+	if err := v.write(filepath.Join(c.lab.opt.Results, VerdictFile)); err != nil {
+		return nil, err
+	}
+	if err := led.Done(); err != nil {
+		return nil, err
+	}
+	c.lab.progress.clear()
+	return v, c.print(run, v, dir.Path(), report)
+}
+
+// beside writes what a comparison keeps beside its run: the ledger, the profiles of an
+// attribution, the verdict, and the one on exact counters that it was given.
+func (c *compare) beside(dir *record.Dir, led *paired.Ledger, v *Verdict, found *attributed) error {
 	v.Result = dir.ID()
 	text, err := led.Text()
 	if err == nil {
@@ -140,24 +152,7 @@ func (c *compare) publish(led *paired.Ledger, end paired.End, found *attributed)
 	if err == nil && len(c.cfg.Counters) > 0 {
 		err = os.WriteFile(filepath.Join(dir.Path(), CountersFile), c.cfg.Counters, 0o644)
 	}
-	if err == nil {
-		err = dir.Seal(run)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("write the result: %w", err)
-	}
-	if err := v.write(filepath.Join(c.lab.opt.Results, VerdictFile)); err != nil {
-		return nil, err
-	}
-	report, err := WriteReport(dir.Path())
-	if err != nil {
-		return nil, err
-	}
-	if err := led.Done(); err != nil {
-		return nil, err
-	}
-	c.lab.progress.clear()
-	return v, c.print(run, v, dir.Path(), report)
+	return err
 }
 
 // record is the run as the schema of results has it: an arm for each side of each
@@ -346,17 +341,8 @@ func (c *compare) addNulls(v *Verdict) error {
 	if len(n.Values) == 0 {
 		return nil
 	}
-	raw, err := json.Marshal(n)
-	if err != nil {
+	if err := appendJSON(c.nullsPath(), n); err != nil {
 		return fmt.Errorf("keep null blocks: %w", err)
 	}
-	f, err := os.OpenFile(c.nullsPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return fmt.Errorf("keep null blocks: %w", err)
-	}
-	_, err = f.Write(append(raw, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	return nil
 }

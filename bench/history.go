@@ -1,14 +1,10 @@
 package bench
 
 import (
-	"bufio"
 	"bytes"
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -95,50 +91,27 @@ func RecordHistory(ctx context.Context, opt Options, cfg CompareConfig, root str
 			line.Ratios[f.Metric] = 1 + f.Change
 		}
 	}
-	return line, line.add(filepath.Join(root, HistoryFile))
-}
-
-func (l *HistoryLine) add(path string) error {
-	raw, err := json.Marshal(l)
-	if err != nil {
-		return fmt.Errorf("add to the history: %w", err)
+	if err := appendJSON(filepath.Join(root, HistoryFile), line); err != nil {
+		return nil, fmt.Errorf("%w: add a line: %w", ErrHistory, err)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return fmt.Errorf("add to the history: %w", err)
-	}
-	_, err = f.Write(append(raw, '\n'))
-	return errors.Join(err, f.Sync(), f.Close())
+	return line, nil
 }
 
 // ReadHistory reads all lines below root; none where there is no file. Error:
 // ErrHistory, with the line.
 func ReadHistory(root string) ([]HistoryLine, error) {
-	path := filepath.Join(root, HistoryFile)
-	raw, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
+	lines, err := readJSONL(filepath.Join(root, HistoryFile), (*HistoryLine).check)
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrHistory, err)
 	}
-	var lines []HistoryLine
-	for s, n := bufio.NewScanner(bytes.NewReader(raw)), 1; s.Scan(); n++ {
-		var l HistoryLine
-		dec := json.NewDecoder(bytes.NewReader(s.Bytes()))
-		dec.DisallowUnknownFields()
-		err := dec.Decode(&l)
-		if err == nil && l.Schema != historySchema {
-			err = fmt.Errorf("schema %q", l.Schema)
-		}
-		for name, r := range l.Ratios {
-			if !(r > 0) {
-				err = cmp.Or(err, fmt.Errorf("%s is %v", name, r))
-			}
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: line %d of %s: %w", ErrHistory, n, path, err)
-		}
-		lines = append(lines, l)
-	}
 	return lines, nil
+}
+
+func (l *HistoryLine) check() error {
+	for name, r := range l.Ratios {
+		if !(r > 0) {
+			return fmt.Errorf("%s is %v", name, r)
+		}
+	}
+	return wantSchema(l.Schema, historySchema)
 }

@@ -168,6 +168,34 @@ func (l *lab) finish(run *record.Run) {
 	run.Notes = append(run.Notes, l.cautions...)
 }
 
+// seal writes a run into a result directory of that name: other writes the files that
+// stand beside it. The report is drawn, and the index of recorded results written
+// anew. Nothing stays of a result that could not be sealed.
+func (l *lab) seal(run *record.Run, name string, other func(dir *record.Dir) error) (dir *record.Dir, report string, err error) {
+	if dir, err = record.Create(l.opt.Results, name, time.Now()); err != nil {
+		return nil, "", err
+	}
+	if err = other(dir); err == nil {
+		err = dir.Seal(run)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("write the result: %w", errors.Join(err, dir.Abandon()))
+	}
+	report, err = l.describe(dir)
+	return dir, report, err
+}
+
+// describe draws the report of a sealed result and brings the index up to date.
+func (l *lab) describe(dir *record.Dir) (report string, err error) {
+	if report, err = WriteReport(dir.Path()); err == nil && l.opt.Record {
+		err = record.WriteIndex(l.opt.Results)
+	}
+	return report, err
+}
+
+// nothingBeside is for a result that is its run alone.
+func nothingBeside(*record.Dir) error { return nil }
+
 // stealMax is the share of stolen CPU time above which a result carries a
 // caution; the gate redoes a block at the same share.
 const stealMax = 0.01

@@ -169,7 +169,7 @@ func (s *suite) publish(run *record.Run, dir *record.Dir) error {
 	if err := dir.Seal(run); err != nil {
 		return err
 	}
-	report, err := WriteReport(dir.Path())
+	report, err := s.lab.describe(dir)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"text/tabwriter"
-	"time"
 
 	"dyno/bench/maxrate"
 	"dyno/bench/record"
@@ -74,16 +73,9 @@ func (s *search) publish(config map[string]any) (*record.Run, error) {
 		s.lab.caution(fmt.Sprintf("%d trials come from an interrupted search on the same machine and commit", s.ledger.resumed))
 	}
 	s.lab.finish(run)
-	dir, err := record.Create(s.lab.opt.Results, searchName, time.Now())
+	dir, report, err := s.lab.seal(run, searchName, nothingBeside)
 	if err != nil {
 		return nil, err
-	}
-	if err := dir.Seal(run); err != nil {
-		return nil, fmt.Errorf("%w (%v)", err, dir.Abandon())
-	}
-	report, err := WriteReport(dir.Path())
-	if err != nil {
-		return run, err
 	}
 	if err := s.ledger.done(); err != nil {
 		return run, err

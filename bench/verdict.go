@@ -7,7 +7,6 @@ import (
 	"sort"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"dyno/bench/record"
 )
@@ -82,16 +81,9 @@ func (x *experiment) publish(cfg ExperimentConfig) (_ *record.Run, err error) {
 		name += "-quick"
 		run.Notes = append(run.Notes, "a quick run: sizes and repetitions are too few to conclude anything")
 	}
-	dir, err := record.Create(x.lab.opt.Results, name, time.Now())
+	dir, report, err := x.lab.seal(run, name, nothingBeside)
 	if err != nil {
 		return nil, err
-	}
-	if err := dir.Seal(run); err != nil {
-		return nil, fmt.Errorf("%w (%v)", err, dir.Abandon())
-	}
-	report, err := WriteReport(dir.Path())
-	if err != nil {
-		return run, err
 	}
 	if err := x.ledger.done(); err != nil {
 		return run, err

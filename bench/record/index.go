@@ -1,6 +1,8 @@
 package record
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +10,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"time"
 )
 
 // Entry is one line of the index of results.
@@ -49,6 +52,81 @@ func List(root string) ([]Entry, error) {
 	}
 	sort.Slice(entries, func(i, j int) bool { return entries[i].ID < entries[j].ID })
 	return entries, nil
+}
+
+// IndexFile is the index of a root of results: one line of JSON for each, oldest
+// first, made from the results alone.
+const IndexFile = "INDEX.jsonl"
+
+const indexSchema = "dyno.index/1"
+
+// indexLine is one of its lines. Targets counts the experiment's targets by how they
+// were judged.
+type indexLine struct {
+	Schema      string         `json:"schema"`
+	ID          string         `json:"id"`
+	Kind        string         `json:"kind,omitempty"`
+	Started     *time.Time     `json:"started,omitempty"`
+	Seconds     float64        `json:"seconds,omitempty"`
+	Commit      string         `json:"commit,omitempty"`
+	Fingerprint string         `json:"fingerprint,omitempty"`
+	Verdict     string         `json:"verdict,omitempty"`
+	Targets     map[string]int `json:"targets,omitempty"`
+	Text        string         `json:"text,omitempty"`
+	Problem     string         `json:"problem,omitempty"` // why the result cannot be read
+}
+
+func newIndexLine(e Entry) indexLine {
+	l := indexLine{Schema: indexSchema, ID: e.ID}
+	if e.Err != nil {
+		l.Problem = e.Err.Error()
+		return l
+	}
+	r := e.Run
+	l.Kind, l.Started, l.Seconds, l.Commit = r.Kind, &r.Started, r.Seconds, r.Commit.Hash
+	l.Fingerprint, l.Verdict, l.Text = r.Environment.Fingerprint, r.Verdict.Result, r.Verdict.Text
+	for _, t := range r.Verdict.Targets {
+		if l.Targets == nil {
+			l.Targets = map[string]int{}
+		}
+		l.Targets[t.Result]++
+	}
+	return l
+}
+
+// IndexText is what IndexFile of that root holds; nothing where there are no results.
+func IndexText(root string) ([]byte, error) {
+	entries, err := List(root)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	for _, e := range entries {
+		if err := enc.Encode(newIndexLine(e)); err != nil {
+			return nil, fmt.Errorf("index of results: %w", err)
+		}
+	}
+	return b.Bytes(), nil
+}
+
+// WriteIndex writes IndexFile anew, whole or not at all. A root without results gets
+// none.
+func WriteIndex(root string) error {
+	text, err := IndexText(root)
+	if err != nil || len(text) == 0 {
+		return err
+	}
+	path := filepath.Join(root, IndexFile)
+	draft := path + ".new"
+	if err := os.WriteFile(draft, text, 0o644); err != nil {
+		return fmt.Errorf("index of results: %w", err)
+	}
+	if err := os.Rename(draft, path); err != nil {
+		return fmt.Errorf("index of results: %w", err)
+	}
+	return nil
 }
 
 // Sweep removes directories of results that were never sealed: of runs that were

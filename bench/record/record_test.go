@@ -252,6 +252,25 @@ func TestUnsealedIsNoResult(t *testing.T) {
 	}
 }
 
+// The committed index is that of the committed results.
+func TestCommittedIndex(t *testing.T) {
+	root := filepath.Join("..", "..", "results")
+	want, err := IndexText(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join(root, IndexFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is not that of the results below it: run `dyno report`", IndexFile)
+	}
+	if lines := bytes.Count(want, []byte{'\n'}); lines < 10 {
+		t.Errorf("an index of %d lines: want one for each recorded result", lines)
+	}
+}
+
 func TestIndexListsAndFindsLatest(t *testing.T) {
 	root := t.TempDir()
 	now := time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)

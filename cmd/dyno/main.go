@@ -19,7 +19,7 @@ import (
 
 // subcommands make the command tree, in the order help lists them.
 var subcommands = []func() *cobra.Command{
-	newBenchCommand, newHistoryCommand, newBisectCommand, newCompareCommand, newGateCommand, newExperimentCommand, newLoadCommand, newMaxrateCommand, newReplayCommand, newReportCommand,
+	newBenchCommand, newHistoryCommand, newBisectCommand, newCompareCommand, newGateCommand, newTrialsCommand, newExperimentCommand, newLoadCommand, newMaxrateCommand, newReplayCommand, newReportCommand,
 	newUpCommand, newFormatCommand, newServeCommand, newClusterCommand, newWALCommand,
 }
 
