@@ -96,7 +96,8 @@ type WALConfig struct {
 	BudgetBytes int64
 	// SpareSegments are kept zero-filled ahead of need: 2.
 	SpareSegments int
-	// MoveEvery is how often the log's size is compared with the budget: 100 ms.
+	// MoveEvery is how often the log's size is compared with the budget when it is near:
+	// 100 ms. Far from it a second may pass.
 	MoveEvery time.Duration
 	// TailBytes of the newest entries are kept in memory: 128 MiB.
 	TailBytes int64

@@ -48,6 +48,7 @@ type mover struct {
 const (
 	moveBackoff  = time.Second      // after a failed move
 	liveMax      = time.Second      // how long an emptied segment may be found live before it is told
+	growMax      = 1                // bytes/ns: what the log grows by at most
 	moveReadSize = 1 << 20          // entries read from the log at a time, in bytes
 	imageKeep    = 10 * time.Second // how long the image's memory, a segment's size, outlives its use
 )
@@ -72,11 +73,13 @@ func (m *mover) run() {
 	for {
 		select {
 		case <-timer.C:
+		case <-m.node.diskFull:
 		case <-m.stop:
 			return
 		}
-		pause := m.node.cfg.WAL.MoveEvery
-		if err := m.reclaim(); err != nil && !errors.Is(err, replica.ErrStopped) {
+		err := m.reclaim()
+		pause := m.pause()
+		if err != nil && !errors.Is(err, replica.ErrStopped) {
 			m.failures.Add(1)
 			// A sync failed: what is durable only a new start tells. A full disk is
 			// no reason to stop serving reads, wherever it shows.
@@ -90,6 +93,16 @@ func (m *mover) run() {
 		m.rest(time.Now())
 		timer.Reset(pause)
 	}
+}
+
+// pause is how long the log cannot outgrow its budget: an idle node looks once a
+// second. On a full disk there is always something to do.
+func (m *mover) pause() time.Duration {
+	if m.node.log.Full() {
+		return m.node.cfg.WAL.MoveEvery
+	}
+	room := max(0, m.node.cfg.WAL.BudgetBytes-m.node.log.Size())
+	return max(m.node.cfg.WAL.MoveEvery, min(time.Second, time.Duration(room/growMax)))
 }
 
 // rest gives the image's memory back when the log has been within its budget for

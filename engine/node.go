@@ -45,6 +45,7 @@ type Node struct {
 	files     *store.Cache // open files of all partitions
 	hosts     *hosts
 	mover     *mover
+	diskFull  chan struct{} // capacity 1; sender: logEvents; the mover looks at once
 	retention *retention
 	clock     *clockWatch
 	isr       *isr
@@ -84,6 +85,7 @@ func Open(c Config) (*Node, error) {
 	n := &Node{
 		cfg: c, identity: identity, static: staticConfigs(&c, identity.NodeID),
 		failed: make(chan struct{}), watched: make(chan struct{}), closing: make(chan struct{}),
+		diskFull:  make(chan struct{}, 1),
 		directory: multiraft.NewDirectory[hosted](),
 		files:     store.NewCache(0),
 		producers: producerIDs{turn: make(chan struct{}, 1)},

@@ -25,6 +25,10 @@ func (l logEvents) Event(e events.Event) {
 		log.Error("log failed", "err", e.Err)
 	case events.DiskFull:
 		l.node.isr.led() // there are leaderships to hand over
+		select {
+		case l.node.diskFull <- struct{}{}:
+		default:
+		}
 		log.Error("disk full: produce is refused, reads go on; free some space", "err", e.Err)
 	case events.DiskRoom:
 		log.Info("disk has room again: produce is accepted")

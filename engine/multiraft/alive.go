@@ -38,7 +38,9 @@ type neighbor struct {
 }
 
 const (
-	pulseTicks = 5  // between two pulses: the heartbeat of a group
+	// pulseTicks is between two pulses. An idle node wakes for nothing else but its
+	// own and the others', and each wake costs a processor 50 to 150 us.
+	pulseTicks = 10
 	downTicks  = 30 // the election timeout of a group
 )
 

@@ -80,10 +80,11 @@ func (c *cluster) caughtUp() (all CatchUp) {
 
 // behind says whether a node lacks anything.
 func (c *cluster) behind(n *node) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for g := 1; g <= paceGroups; g++ {
-		if int(n.sms[g].Applied()) < len(c.committed[g]) {
+		c.mu.Lock()
+		committed := len(c.committed[g])
+		c.mu.Unlock() // a state machine that applies holds its own lock and takes this one
+		if int(n.sms[g].Applied()) < committed {
 			return true
 		}
 	}
