@@ -210,6 +210,34 @@ func TestJudgeNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
+// TestSuiteVerdict: one repetition that says nothing costs itself and is named; an arm
+// without a majority of good ones costs the run; a broken promise outranks all.
+func TestSuiteVerdict(t *testing.T) {
+	for name, c := range map[string]struct {
+		half []string // statuses
+		want string
+		says string
+	}{
+		"all good":       {[]string{record.OK, record.OK, record.OK}, record.OK, "all 60 acknowledged"},
+		"one invalid":    {[]string{record.OK, record.OK, record.Invalid}, record.OK, "not counted: half, repetition 3: busy"},
+		"two invalid":    {[]string{record.Invalid, record.OK, record.Invalid}, record.Invalid, "half, repetition 1: busy; half, repetition 3: busy"},
+		"half of two":    {[]string{record.OK, record.Invalid}, record.Invalid, "repetition 2"},
+		"the only one":   {[]string{record.Invalid}, record.Invalid, "repetition 1"},
+		"a lost promise": {[]string{record.Invalid, record.Failed, record.Invalid}, record.Failed, "half, repetition 2: busy"},
+	} {
+		run := &record.Run{Arms: []record.Arm{{Name: armSaturate}, {Name: armHalf}}}
+		for range 3 {
+			run.Arms[0].Repetitions = append(run.Arms[0].Repetitions, record.Repetition{Status: record.OK, Values: map[string]float64{"acked": 10}})
+		}
+		for i, status := range c.half {
+			run.Arms[1].Repetitions = append(run.Arms[1].Repetitions, record.Repetition{Number: i + 1, Status: status, Problem: "busy", Values: map[string]float64{"acked": 10}})
+		}
+		if v := suiteVerdict(run); v.Result != c.want || !strings.Contains(v.Text, c.says) {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}
+
 func TestEveryHalfFollowsTheLastSaturate(t *testing.T) {
 	steps := (&SuiteConfig{Repetitions: 3}).plan()
 	for i, st := range steps {

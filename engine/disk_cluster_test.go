@@ -61,6 +61,9 @@ func TestClusterDiskFull(t *testing.T) {
 	if s := node.Status(); !s.DiskFull || !s.Ready || node.raft.Health().Leaders > 0 {
 		t.Errorf("the full node: full %v, ready %v, leads %d groups", s.DiskFull, s.Ready, node.raft.Health().Leaders)
 	}
+	if got := node.mover.pause(); got != node.cfg.WAL.MoveEvery {
+		t.Errorf("the mover of the full node looks after %v", got)
+	}
 	m := (&bed{t: t, node: node}).metrics()
 	if m["dyno_wal_full"] != 1 || m["dyno_raft_no_room_total"] == 0 || m["dyno_disk_handovers_total"] == 0 {
 		t.Errorf("metrics of the full node: full %v, appends dropped %v, handed over %v", m["dyno_wal_full"], m["dyno_raft_no_room_total"], m["dyno_disk_handovers_total"])

@@ -38,8 +38,8 @@ type neighbor struct {
 }
 
 const (
-	// pulseTicks is between two pulses. An idle node wakes for nothing else but its
-	// own and the others', and each wake costs a processor 50 to 150 us.
+	// pulseTicks is between two pulses: hardly anything else wakes an idle node, and a
+	// silent one is missed after three.
 	pulseTicks = 10
 	downTicks  = 30 // the election timeout of a group
 )
