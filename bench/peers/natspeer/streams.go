@@ -12,6 +12,7 @@ import (
 const (
 	streamsWait = 60 * time.Second // to make all streams and see their replicas follow
 	streamsPoll = 50 * time.Millisecond
+	attemptWait = 5 * time.Second // for one answer: a cluster that has just formed may drop a request without one
 )
 
 func streamName(i int) string { return fmt.Sprintf("dyno-%d", i) }
@@ -33,14 +34,14 @@ func makeStreams(ctx context.Context, js jetstream.JetStream, subjects []string)
 	defer cancel()
 	for i, subject := range subjects {
 		leader := -1
-		err := until(ctx, func() (err error) {
+		err := until(ctx, func(ctx context.Context) (err error) {
 			_, err = js.CreateStream(ctx, jetstream.StreamConfig{
 				Name: streamName(i), Subjects: []string{subject}, Replicas: serverCount, Storage: jetstream.FileStorage,
 			})
 			return err
 		})
 		if err == nil {
-			err = until(ctx, func() (err error) { leader, err = leads(ctx, js, i); return err })
+			err = until(ctx, func(ctx context.Context) (err error) { leader, err = leads(ctx, js, i); return err })
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: stream %s: %w", ErrStart, streamName(i), err)
@@ -50,12 +51,15 @@ func makeStreams(ctx context.Context, js jetstream.JetStream, subjects []string)
 	return leaders, nil
 }
 
-// until tries again and again; it gives up with ctx, and tells the last error.
-func until(ctx context.Context, try func() error) error {
+// until tries again and again, attemptWait at most each time; it gives up with
+// ctx, and tells the last error.
+func until(ctx context.Context, try func(context.Context) error) error {
 	tick := time.NewTicker(streamsPoll)
 	defer tick.Stop()
 	for {
-		err := try()
+		attempt, cancel := context.WithTimeout(ctx, attemptWait)
+		err := try(attempt)
+		cancel()
 		if err == nil || errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			return nil
 		}
