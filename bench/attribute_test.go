@@ -43,7 +43,11 @@ func (l toyProfiles) metrics() []gate.Metric {
 	return []gate.Metric{{Name: valueProfiled, Effect: 1, Bound: 1}}
 }
 
-func (l toyProfiles) run(ctx context.Context, p *program, dir string, t paired.Turn, which func(int) (string, error)) (paired.Outcome, error) {
+func (l toyProfiles) run(ctx context.Context, runs []laneRun, which func(int) (string, error)) ([]paired.Outcome, error) {
+	return single(runs, func(r laneRun) (paired.Outcome, error) { return l.once(ctx, r.program, r.dir, which) })
+}
+
+func (l toyProfiles) once(ctx context.Context, p *program, dir string, which func(int) (string, error)) (paired.Outcome, error) {
 	if l.asks++; l.fail != nil {
 		return paired.Outcome{}, l.fail
 	}
@@ -198,7 +202,8 @@ func TestProfiledRuns(t *testing.T) {
 				t.Fatal(err)
 			}
 			turn := paired.Turn{Slot: paired.Slot{Stage: paired.Main}, Place: 1, Side: paired.Base, Load: load}
-			if out, err = of.run(t.Context(), p, dir, turn, func(int) (string, error) { return "this", nil }); err != nil || out.Status != paired.Invalid {
+			outs, runErr := of.run(t.Context(), []laneRun{{p, dir, turn}}, func(int) (string, error) { return "this", nil })
+			if out, err = outs[0], runErr; err != nil || out.Status != paired.Invalid {
 				break
 			}
 		}

@@ -27,6 +27,10 @@ type job struct {
 	// stop, if set, asks the child for its result once it is closed, which is not
 	// before its first report.
 	stop <-chan struct{}
+	// relay, if set, has the child go on only when it is its turn, for as long as it
+	// says ready again; place is which of those that share it.
+	relay *relay
+	place int
 }
 
 // A child whose work is over gets childGrace to end by itself, one whose work
@@ -57,6 +61,7 @@ func runJobs(ctx context.Context, jobs []job, began func()) ([]json.RawMessage, 
 			defer once()
 			results[i], errs[i] = j.run(ctx, once, start)
 			if errs[i] != nil {
+				errs[i] = &jobError{i, errs[i]}
 				cancel()
 			}
 		})
@@ -69,6 +74,15 @@ func runJobs(ctx context.Context, jobs []job, began func()) ([]json.RawMessage, 
 	wg.Wait()
 	return results, firstCause(errs)
 }
+
+// jobError is how a job failed; index is which of them.
+type jobError struct {
+	index int
+	err   error
+}
+
+func (e *jobError) Error() string { return e.err.Error() }
+func (e *jobError) Unwrap() error { return e.err }
 
 // firstCause picks the error that made the others be cancelled.
 func firstCause(errs []error) error {
@@ -156,11 +170,28 @@ func (j *job) launch() (in, out *os.File, p *process, err error) {
 	return in, out, p, nil
 }
 
+// await blocks until the child may go on.
+func (j *job) await(ctx context.Context, start <-chan struct{}) error {
+	select {
+	case <-start:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if j.relay == nil {
+		return nil
+	}
+	j.relay.pass(j.place)
+	return j.relay.take(ctx, j.place)
+}
+
 // talk sends the request and follows the events until the child hangs up.
 func (j *job) talk(ctx context.Context, pid int, in io.Writer, out io.Reader, ready func(), start <-chan struct{}) (json.RawMessage, error) {
 	spec, err := json.Marshal(j.spec)
 	if err != nil {
 		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	if j.relay != nil {
+		defer j.relay.leave(j.place)
 	}
 	if err := json.NewEncoder(in).Encode(cell.Request{Work: j.work, Spec: spec}); err != nil {
 		return nil, fmt.Errorf("send request: %w", err)
@@ -177,10 +208,8 @@ func (j *job) talk(ctx context.Context, pid int, in io.Writer, out io.Reader, re
 		switch e.Kind {
 		case cell.Ready:
 			ready()
-			select {
-			case <-start:
-			case <-ctx.Done():
-				return nil, ctx.Err()
+			if err := j.await(ctx, start); err != nil {
+				return nil, err
 			}
 			if _, err := io.WriteString(in, cell.GoLine+"\n"); err != nil {
 				return nil, fmt.Errorf("say go: %w", err)

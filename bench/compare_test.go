@@ -98,7 +98,13 @@ func (l *toyLane) probe(context.Context, *program, string, uint64) (map[string]f
 	return map[string]float64{"rate": 7}, nil
 }
 
-func (l *toyLane) run(ctx context.Context, p *program, dir string, t paired.Turn, which func(int) (string, error)) (paired.Outcome, error) {
+func (l *toyLane) abreast() int { return 1 }
+
+func (l *toyLane) run(ctx context.Context, runs []laneRun, which func(int) (string, error)) ([]paired.Outcome, error) {
+	return single(runs, func(r laneRun) (paired.Outcome, error) { return l.once(ctx, r.program, r.dir, r.turn, which) })
+}
+
+func (l *toyLane) once(ctx context.Context, p *program, dir string, t paired.Turn, which func(int) (string, error)) (paired.Outcome, error) {
 	l.runs = append(l.runs, t)
 	if l.before != nil {
 		if err := l.before(len(l.runs)); err != nil {
@@ -430,8 +436,8 @@ func TestMacroRun(t *testing.T) {
 	asked := 0
 	for range 3 { // a machine that is busy with other tests makes the generator late
 		asked = 0
-		out, err = m.run(t.Context(), p, t.TempDir(), turn, func(int) (string, error) { asked++; return "this", nil })
-		if err != nil || out.Status != paired.Invalid {
+		outs, runErr := m.run(t.Context(), []laneRun{{p, t.TempDir(), turn}}, func(int) (string, error) { asked++; return "this", nil })
+		if out, err = outs[0], runErr; err != nil || out.Status != paired.Invalid {
 			break
 		}
 	}
@@ -465,13 +471,19 @@ func TestMicroRun(t *testing.T) {
 	if err := m.check(t.Context(), p, t.TempDir()); err != nil {
 		t.Error(err)
 	}
-	out, err := m.run(t.Context(), p, t.TempDir(), paired.Turn{}, func(pid int) (string, error) { return os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)) })
-	if err != nil || out.Status != paired.OK || filepath.Base(out.Program) != filepath.Base(os.Args[0]) {
-		t.Fatalf("%+v, %v", out, err)
+	runs := []laneRun{{p, t.TempDir(), paired.Turn{Place: 1}}, {p, t.TempDir(), paired.Turn{Place: 2}}}
+	outs, err := m.run(t.Context(), runs, func(pid int) (string, error) { return os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)) })
+	if err != nil || len(outs) != len(runs) || !outs[0].Began.Before(outs[1].Began) {
+		t.Fatalf("%+v, %v", outs, err)
 	}
-	for _, metric := range m.metrics() {
-		if out.Values[metric.Name] <= 0 {
-			t.Errorf("%s is %v", metric.Name, out.Values[metric.Name])
+	for _, out := range outs {
+		if out.Status != paired.OK || filepath.Base(out.Program) != filepath.Base(os.Args[0]) || out.Seconds <= 0 {
+			t.Errorf("%+v", out)
+		}
+		for _, metric := range m.metrics() {
+			if out.Values[metric.Name] <= 0 {
+				t.Errorf("%s is %v", metric.Name, out.Values[metric.Name])
+			}
 		}
 	}
 	if pids := strays(); len(pids) > 0 {

@@ -146,15 +146,20 @@ func (m *macro) trial(p *program, dir, name string, spec loadSpec) *trial {
 	return &trial{lab: m.lab, http: m.http, dyno: []string{p.path}, name: name, nodes: clusterNodes, dir: filepath.Join(dir, "cluster"), spec: spec}
 }
 
-func (m *macro) run(ctx context.Context, p *program, dir string, t paired.Turn, which func(int) (string, error)) (paired.Outcome, error) {
-	return m.with(ctx, p, dir, t, which, func(ctx context.Context, c *cluster, tr *trial, rep *record.Repetition) error {
-		return m.stages(ctx, c, tr, int64(t.Load[loadRecords]), rep)
+func (m *macro) abreast() int { return 1 }
+
+func (m *macro) run(ctx context.Context, runs []laneRun, which func(int) (string, error)) ([]paired.Outcome, error) {
+	return single(runs, func(r laneRun) (paired.Outcome, error) {
+		return m.with(ctx, r, which, func(ctx context.Context, c *cluster, tr *trial, rep *record.Repetition) error {
+			return m.stages(ctx, c, tr, int64(r.turn.Load[loadRecords]), rep)
+		})
 	})
 }
 
 // with runs stages on fresh brokers of a program.
-func (m *macro) with(ctx context.Context, p *program, dir string, t paired.Turn, which func(int) (string, error),
+func (m *macro) with(ctx context.Context, r laneRun, which func(int) (string, error),
 	stages func(context.Context, *cluster, *trial, *record.Repetition) error) (paired.Outcome, error) {
+	p, dir, t := r.program, r.dir, r.turn
 	name := turnName(t)
 	m.lab.progress.say(name, "start", "")
 	c, err := startCluster(ctx, []string{p.path}, clusterNodes, filepath.Join(dir, "cluster"))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"dyno/bench/gate"
 	"dyno/bench/micro"
@@ -16,6 +17,10 @@ import (
 // microLane runs package bench/micro of each side's own commit, in a measuring
 // child of that side's program: what is measured is not the broker from outside but
 // its parts from inside, so the driver belongs to the commit.
+//
+// The four runs of a block are alive at the same time and work in short rounds, one
+// at a time in the order of the block, again and again. So what a shared machine
+// does for a second or more meets both sides alike.
 type microLane struct {
 	lab   *lab
 	scale int // of a run's work, see micro.Spec; 0 but in tests
@@ -54,9 +59,9 @@ func (m *microLane) units() (units []record.Unit) {
 	return units
 }
 
-// check runs a hundredth of a run.
+// check runs a round.
 func (m *microLane) check(ctx context.Context, p *program, dir string) error {
-	_, _, err := m.ask(ctx, p, micro.Spec{Dir: dir, Seed: 1, Scale: 100}, func(int) (string, error) { return "", nil })
+	_, err := m.ask(ctx, []laneRun{{program: p, dir: dir}}, 100, func(int) (string, error) { return "", nil })
 	if err != nil && strings.Contains(err.Error(), fmt.Sprintf("unknown work %q", workMicro)) {
 		return fmt.Errorf("%w: it is older than the micro lane: choose a later commit, or leave out --micro", ErrUsage)
 	}
@@ -67,30 +72,49 @@ func (m *microLane) probe(context.Context, *program, string, uint64) (map[string
 	return nil, nil // the amount of work is fixed
 }
 
-func (m *microLane) run(ctx context.Context, p *program, dir string, t paired.Turn, which func(int) (string, error)) (paired.Outcome, error) {
-	m.lab.progress.say(turnName(t), "measure", "")
-	values, hash, err := m.ask(ctx, p, micro.Spec{Dir: dir, Seed: uint64(t.Number) + 1, Scale: m.scale}, which)
-	out := paired.Outcome{Program: hash, Status: paired.OK, Values: values}
-	if errors.Is(err, ErrViolation) {
-		out.Status, out.Problem, err = paired.Failed, err.Error(), nil
-	}
-	return out, err
+func (m *microLane) abreast() int { return runsPerBlock }
+
+func (m *microLane) run(ctx context.Context, runs []laneRun, which func(int) (string, error)) ([]paired.Outcome, error) {
+	m.lab.progress.say(runs[0].turn.Slot.String(), "measure", "")
+	return m.ask(ctx, runs, m.scale, which)
 }
 
-// ask runs the work in a child of the side's program.
-func (m *microLane) ask(ctx context.Context, p *program, spec micro.Spec, which func(int) (string, error)) (map[string]float64, string, error) {
-	hash := ""
-	var whichErr error
-	raw, err := runJobs(ctx, []job{{name: "the measuring process", argv: []string{p.path, "bench", "child"}, work: workMicro, spec: spec,
-		progress: func(pid int, _ json.RawMessage) { hash, whichErr = which(pid) }}}, nil)
-	if err != nil {
-		return nil, hash, err
+// ask runs the work in a child of each run's program.
+func (m *microLane) ask(ctx context.Context, runs []laneRun, scale int, which func(int) (string, error)) ([]paired.Outcome, error) {
+	outs, errs := make([]paired.Outcome, len(runs)), make([]error, len(runs))
+	jobs, turns := make([]job, len(runs)), newRelay(len(runs))
+	for i, r := range runs {
+		outs[i].Status = paired.OK
+		jobs[i] = job{name: "the measuring process", argv: []string{r.program.path, "bench", "child"}, work: workMicro,
+			spec: micro.Spec{Dir: r.dir, Seed: uint64(r.turn.Number) + 1, Scale: scale}, relay: turns, place: i,
+			progress: func(pid int, _ json.RawMessage) { outs[i].Program, errs[i] = which(pid) }}
 	}
-	var res micro.Result
-	if err := json.Unmarshal(raw[0], &res); err != nil {
-		return nil, hash, fmt.Errorf("result of the measuring process: %w", err)
+	raw, err := runJobs(ctx, jobs, nil)
+	var failed *jobError
+	if errors.Is(err, ErrViolation) && errors.As(err, &failed) {
+		return broken(outs[:failed.index+1], err), nil
 	}
-	return res.Values, hash, whichErr
+	if err = errors.Join(err, errors.Join(errs...)); err != nil {
+		return nil, err
+	}
+	for i := range outs {
+		var res micro.Result
+		if err := json.Unmarshal(raw[i], &res); err != nil {
+			return nil, fmt.Errorf("result of the measuring process: %w", err)
+		}
+		outs[i].Values, outs[i].Began, outs[i].Seconds = res.Values, res.Began, res.Seconds
+	}
+	return outs, nil
+}
+
+// broken are the outcomes up to the one that broke a promise.
+func broken(outs []paired.Outcome, err error) []paired.Outcome {
+	for i := range outs {
+		outs[i].Began, outs[i].Status, outs[i].Problem = time.Now(), paired.Invalid, "a later run of the block broke a promise"
+	}
+	last := &outs[len(outs)-1]
+	last.Status, last.Problem = paired.Failed, err.Error()
+	return outs
 }
 
 // chooseLane is the lane that was asked for.

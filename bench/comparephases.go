@@ -52,10 +52,14 @@ func (m *profiledMacro) probe(context.Context, *program, string, uint64) (map[st
 	return m.load, nil
 }
 
-func (m *profiledMacro) run(ctx context.Context, p *program, dir string, t paired.Turn, which func(int) (string, error)) (paired.Outcome, error) {
+func (m *profiledMacro) run(ctx context.Context, runs []laneRun, which func(int) (string, error)) ([]paired.Outcome, error) {
+	return single(runs, func(r laneRun) (paired.Outcome, error) { return m.profiledRun(ctx, r, which) })
+}
+
+func (m *profiledMacro) profiledRun(ctx context.Context, r laneRun, which func(int) (string, error)) (paired.Outcome, error) {
 	cpu := 0.0
-	out, err := m.with(ctx, p, dir, t, which, func(ctx context.Context, c *cluster, tr *trial, rep *record.Repetition) (err error) {
-		take := func(ctx context.Context, c *cluster) error { return m.take(ctx, c, filepath.Base(dir)) }
+	out, err := m.with(ctx, r, which, func(ctx context.Context, c *cluster, tr *trial, rep *record.Repetition) (err error) {
+		take := func(ctx context.Context, c *cluster) error { return m.take(ctx, c, filepath.Base(r.dir)) }
 		if m.metric == valueConsumeCPU {
 			cpu, err = m.consumed(ctx, c, tr, rep, take)
 			return err

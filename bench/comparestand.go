@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"dyno/bench/build"
@@ -26,8 +29,29 @@ type lane interface {
 	check(ctx context.Context, p *program, dir string) error
 	// probe finds out what load all runs offer, from the base program.
 	probe(ctx context.Context, p *program, dir string, seed uint64) (map[string]float64, error)
-	// run runs a program once. which names the program that a process really runs.
-	run(ctx context.Context, p *program, dir string, t paired.Turn, which func(pid int) (string, error)) (paired.Outcome, error)
+	// abreast is how many runs of a block are alive at the same time: 1, or all.
+	abreast() int
+	// run runs so many programs once and returns an outcome for each. which names the
+	// program that a process really runs.
+	run(ctx context.Context, runs []laneRun, which func(pid int) (string, error)) ([]paired.Outcome, error)
+}
+
+// laneRun is one run that a lane is to make, in a directory that is empty.
+type laneRun struct {
+	program *program
+	dir     string
+	turn    paired.Turn
+}
+
+// runsPerBlock is how many runs a block has.
+const runsPerBlock = 4
+
+// single makes the run of a lane that runs one at a time, and sees how long it took.
+func single(runs []laneRun, once func(laneRun) (paired.Outcome, error)) ([]paired.Outcome, error) {
+	began := time.Now()
+	out, err := once(runs[0])
+	out.Began, out.Seconds = began, time.Since(began).Seconds()
+	return []paired.Outcome{out}, err
 }
 
 // program is one side's program as it was linked last.
@@ -112,22 +136,25 @@ func (s *stand) Probe(ctx context.Context, seed uint64) (map[string]float64, err
 	return load, s.lab.work.settle(dir)
 }
 
-// Link makes both programs of a block.
+// Link makes both programs of a block, at once: a link uses one processor.
 func (s *stand) Link(ctx context.Context, slot paired.Slot, t paired.Toss) (map[paired.Side]string, error) {
-	hashes := map[paired.Side]string{}
-	for _, side := range []paired.Side{paired.Base, paired.Head} {
+	s.lab.progress.say(slot.String(), "link", "")
+	sides := []paired.Side{paired.Base, paired.Head}
+	errs := make([]error, len(sides))
+	var wg sync.WaitGroup
+	for i, side := range sides {
 		p := s.programs[side]
 		tree := p.tree
 		if t.Null {
 			tree = s.programs[paired.Base].tree
 		}
-		s.lab.progress.say(slot.String(), "link", string(side))
-		if err := p.link(ctx, tree, t.Layouts[side]); err != nil {
-			return nil, blameDisk(s.lab.work.path, err)
-		}
-		hashes[side] = p.hash
+		wg.Go(func() { errs[i] = p.link(ctx, tree, t.Layouts[side]) })
 	}
-	return hashes, nil
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, blameDisk(s.lab.work.path, err)
+	}
+	return map[paired.Side]string{paired.Base: s.programs[paired.Base].hash, paired.Head: s.programs[paired.Head].hash}, nil
 }
 
 // Rest lets the file system finish with what was linked.
@@ -138,32 +165,55 @@ func (s *stand) Rest(ctx context.Context, slot paired.Slot) error {
 	return s.lab.between(ctx, slot.String())
 }
 
-// Run gives the lane a directory of its own and takes it away again.
-func (s *stand) Run(ctx context.Context, t paired.Turn) (out paired.Outcome, err error) {
-	const runs = 4 // of a block
-	r := s.lab.progress
-	r.done, r.total = runs*t.Done+t.Place-1, runs*t.Of
+// Run lets the lane run what it runs at one time, as often as it takes.
+func (s *stand) Run(ctx context.Context, turns []paired.Turn) iter.Seq2[paired.Outcome, error] {
+	return func(yield func(paired.Outcome, error) bool) {
+		for some := range slices.Chunk(turns, s.lane.abreast()) {
+			outs, err := s.run(ctx, some)
+			if err != nil {
+				yield(paired.Outcome{}, err)
+				return
+			}
+			for _, out := range outs {
+				if !yield(out, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// run gives each turn a directory of its own and takes it away again.
+func (s *stand) run(ctx context.Context, turns []paired.Turn) ([]paired.Outcome, error) {
+	r, first := s.lab.progress, turns[0]
+	r.done, r.total = runsPerBlock*first.Done+first.Place-1, runsPerBlock*first.Of
 	begun := time.Now()
-	if err := s.lab.between(ctx, turnName(t)); err != nil {
-		return out, err
+	if err := s.lab.between(ctx, turnName(first)); err != nil {
+		return nil, err
 	}
-	if err := requireFree(s.lab.work.path, s.need); err != nil {
-		return out, err
+	if err := requireFree(s.lab.work.path, s.need*int64(len(turns))); err != nil {
+		return nil, err
 	}
-	dir, err := s.lab.work.fresh()
+	runs := make([]laneRun, len(turns))
+	for i, t := range turns {
+		dir, err := s.lab.work.fresh()
+		if err != nil {
+			return nil, err
+		}
+		runs[i] = laneRun{program: s.programs[t.Side], dir: dir, turn: t}
+	}
+	outs, err := s.lane.run(ctx, runs, s.which)
 	if err != nil {
-		return out, err
+		return nil, blameDisk(s.lab.work.path, err)
 	}
-	out, err = s.lane.run(ctx, s.programs[t.Side], dir, t, s.which)
-	if err != nil {
-		return out, blameDisk(dir, err)
-	}
-	out.Dir = filepath.Base(dir)
-	if err := s.lab.work.settle(dir); err != nil {
-		return out, err
+	for i := range outs {
+		outs[i].Dir = filepath.Base(runs[i].dir)
+		if err := s.lab.work.settle(runs[i].dir); err != nil {
+			return nil, err
+		}
 	}
 	r.step(time.Since(begun))
-	return out, nil
+	return outs, nil
 }
 
 // turnName names a run for people.

@@ -20,7 +20,7 @@ const (
 	workRaw    = "raw"
 	workAppend = "append"
 	workRead   = "read"
-	workMicro  = "micro"
+	workMicro  = "micro-rounds"
 )
 
 // loadTopic is what a load writes to, in a cluster that has nothing else.

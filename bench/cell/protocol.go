@@ -51,7 +51,7 @@ var (
 	ErrSilent = errors.New("no answer")
 )
 
-// GoLine starts a child that said Ready. StopLine ends one, in order, whose work
+// GoLine lets a child that said Ready go on. StopLine ends one, in order, whose work
 // has no end of its own.
 const (
 	GoLine   = "go"
@@ -64,7 +64,7 @@ const requestMax = 1 << 20
 // Session is the child's side of one request.
 type Session struct {
 	out *json.Encoder
-	run <-chan struct{} // closed by the reader of Serve when GoLine came
+	run <-chan struct{} // of capacity 1; filled by the reader of Serve when GoLine came
 	end <-chan struct{} // closed by it when StopLine came
 }
 
@@ -72,7 +72,8 @@ type Session struct {
 // result; a parent that is gone cancels the work's context instead.
 func (s *Session) Stopped() <-chan struct{} { return s.end }
 
-// Await tells the parent that preparation is over and blocks until it says go.
+// Await tells the parent that preparation is over, or a round of the work, and
+// blocks until it says go.
 func (s *Session) Await(ctx context.Context) error {
 	if err := s.out.Encode(Event{Kind: Ready}); err != nil {
 		return fmt.Errorf("say ready: %w", err)
@@ -94,7 +95,8 @@ func (s *Session) Report(v any) error {
 	return s.out.Encode(Event{Kind: Progress, Progress: raw})
 }
 
-// Work runs one request. It calls Await exactly once, before what is measured.
+// Work runs one request. It calls Await before what is measured: once, or before
+// each of its rounds.
 type Work func(ctx context.Context, spec json.RawMessage, s *Session) (any, error)
 
 // Serve reads one request from in, runs it and writes events to out. It closes
@@ -109,16 +111,10 @@ func Serve(ctx context.Context, in io.ReadCloser, out io.Writer, works map[strin
 		in.Close()
 		return err
 	}
-	run, end, read := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	run, end, read := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(read)
-		if heard(lines, GoLine) {
-			close(run)
-			if heard(lines, StopLine) {
-				close(end)
-				_, _ = lines.ReadByte() // blocks until the parent hangs up
-			}
-		}
+		listen(lines, run, end)
 		cancel(errors.New("the parent process is gone"))
 	}()
 	enc := json.NewEncoder(out)
@@ -128,10 +124,22 @@ func Serve(ctx context.Context, in io.ReadCloser, out io.Writer, works map[strin
 	return err
 }
 
-// heard waits for the parent's next line and says whether it is that one.
-func heard(lines *bufio.Reader, word string) bool {
-	line, err := lines.ReadString('\n')
-	return err == nil && line == word+"\n"
+// listen passes on what the parent says, until it hangs up or says what it may not:
+// anything but GoLine first, a GoLine before the last one was taken.
+func listen(lines *bufio.Reader, run chan<- struct{}, end chan<- struct{}) {
+	for began := false; ; began = true {
+		line, err := lines.ReadString('\n')
+		switch {
+		case err == nil && line == GoLine+"\n" && len(run) == 0:
+			run <- struct{}{}
+		case err == nil && line == StopLine+"\n" && began:
+			close(end)
+			_, _ = lines.ReadByte() // blocks until the parent hangs up
+			return
+		default:
+			return
+		}
+	}
 }
 
 func readRequest(lines *bufio.Reader) (Request, error) {

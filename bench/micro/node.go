@@ -25,7 +25,7 @@ const (
 	topic = "micro"
 	// The log of the node: all that a run writes fits into the first two segments,
 	// which are ready before it is measured.
-	segmentBytes  = 64 << 20
+	segmentBytes  = 32 << 20
 	spareSegments = 1
 	segmentsReady = spareSegments + 2 // the one in use, the next one, the spare
 	settleEvery   = 10 * time.Millisecond
@@ -40,70 +40,70 @@ const (
 	versionFetch   = 11
 )
 
-// node starts a cluster of one in this process, and measures what it takes and
-// gives.
-func (r *run) node(ctx context.Context) (err error) {
+// node is a cluster of one in this process, and a client of it.
+type node struct {
+	run    *run
+	engine *engine.Node
+	wire   *wire
+	hangUp func() bool
+	frames [][]byte // produce requests, used in turn
+	from   int64    // offset of what the last produce wrote
+	next   int64    // offset of what the next one writes
+}
+
+// openNode starts it and waits until it is ready. When ctx ends, its calls fail.
+func (r *run) openNode(ctx context.Context) (_ *node, err error) {
 	dir := filepath.Join(r.spec.Dir, "node")
 	if err := engine.Format(vfs.OS(), dir, "micro", 1); err != nil {
-		return err
+		return nil, err
 	}
-	n, err := engine.Open(engine.Config{DataDir: dir, NodeID: 1, KafkaAddr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0",
+	n := &node{run: r}
+	n.engine, err = engine.Open(engine.Config{DataDir: dir, NodeID: 1, KafkaAddr: "127.0.0.1:0", AdminAddr: "127.0.0.1:0",
 		Log: slog.New(slog.DiscardHandler), WAL: engine.WALConfig{SegmentBytes: segmentBytes, SpareSegments: spareSegments}})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, n.Close()) }()
-	w, err := dial(n.KafkaAddr())
-	if err != nil {
-		return err
+	if n.wire, err = dial(n.engine.KafkaAddr()); err != nil {
+		return nil, errors.Join(err, n.engine.Close())
 	}
-	defer w.close()
-	hangUp := context.AfterFunc(ctx, w.close) // unblocks what waits for an answer
-	defer hangUp()
-	if err := r.prepare(ctx, w, n.AdminAddr()); err != nil {
-		return errors.Join(ctx.Err(), err)
+	n.hangUp = context.AfterFunc(ctx, n.wire.close) // unblocks what waits for an answer
+	n.frames = n.requests()
+	if err := n.prepare(ctx); err != nil {
+		return nil, errors.Join(ctx.Err(), err, n.close())
 	}
-	offset := int64(batchRecords) // prepare has written one batch
-	total := r.scaled(produceRecords)
-	m := begin()
-	if err := r.produce(w, total); err != nil {
-		return errors.Join(ctx.Err(), fmt.Errorf("produce: %w", err))
-	}
-	m.end(r, "produce", total)
-	m = begin()
-	for range fetchPasses {
-		if err := fetch(w, offset, offset+int64(total)); err != nil {
-			return errors.Join(ctx.Err(), fmt.Errorf("fetch: %w", err))
-		}
-	}
-	m.end(r, "fetch", fetchPasses*total)
-	return nil
+	return n, nil
+}
+
+func (n *node) close() error {
+	n.hangUp()
+	n.wire.close()
+	return n.engine.Close()
 }
 
 // prepare makes the topic, writes one batch once it has a leader, and waits for the
 // log's space.
-func (r *run) prepare(ctx context.Context, w *wire, admin string) error {
+func (n *node) prepare(ctx context.Context) error {
 	create := kmsg.NewPtrCreateTopicsRequest()
 	create.Version, create.TimeoutMillis = versionCreate, 10_000
 	t := kmsg.NewCreateTopicsRequestTopic()
 	t.Topic, t.NumPartitions, t.ReplicationFactor = topic, 1, 1
 	create.Topics = append(create.Topics, t)
 	var created kmsg.CreateTopicsResponse
-	if err := w.ask(create, &created); err != nil {
+	if err := n.wire.ask(create, &created); err != nil {
 		return fmt.Errorf("create topic: %w", err)
 	}
 	if err := kerr.ErrorForCode(created.Topics[0].ErrorCode); err != nil {
 		return fmt.Errorf("create topic: %w", err)
 	}
 	err := await(ctx, func() (bool, error) {
-		err := r.produce(w, batchRecords)
+		err := n.send(1)
 		if errors.Is(err, kerr.NotLeaderForPartition) || errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.LeaderNotAvailable) {
 			return false, nil
 		}
 		return err == nil, err
 	})
 	if err == nil {
-		err = await(ctx, func() (bool, error) { return spaceReady(ctx, admin) })
+		err = await(ctx, func() (bool, error) { return spaceReady(ctx, n.engine.AdminAddr()) })
 	}
 	return err
 }
@@ -151,32 +151,40 @@ func spaceReady(ctx context.Context, admin string) (bool, error) {
 	return false, errors.New("the node does not tell how many segments its log has made")
 }
 
-// produce writes that many records at acks=all, several requests in flight.
-func (r *run) produce(w *wire, records int) error {
-	frames := make([][]byte, min(len(r.batches), records/batchRecords))
+// requests encodes a produce request for each batch.
+func (n *node) requests() [][]byte {
+	frames := make([][]byte, len(n.run.batches))
 	for i := range frames {
 		req := kmsg.NewPtrProduceRequest()
 		req.Version, req.Acks, req.TimeoutMillis = versionProduce, -1, 10_000
 		t, p := kmsg.NewProduceRequestTopic(), kmsg.NewProduceRequestTopicPartition()
-		p.Records = r.batches[i]
+		p.Records = n.run.batches[i]
 		t.Topic, t.Partitions = topic, append(t.Partitions, p)
 		req.Topics = append(req.Topics, t)
-		frames[i] = w.frame(req)
+		frames[i] = n.wire.frame(req)
 	}
-	total := records / batchRecords
-	for sent, answered := 0, 0; answered < total; {
-		if sent < total && sent-answered < produceInflight {
-			if err := w.send(frames[sent%len(frames)]); err != nil {
+	return frames
+}
+
+// produce writes the records of a round.
+func (n *node) produce() error { return n.send(produceRecords / batchRecords) }
+
+// send writes that many batches at acks=all, several requests in flight.
+func (n *node) send(batches int) error {
+	for sent, answered := 0, 0; answered < batches; {
+		if sent < batches && sent-answered < produceInflight {
+			if err := n.wire.send(n.frames[sent%len(n.frames)]); err != nil {
 				return err
 			}
 			sent++
 			continue
 		}
-		if err := produced(w); err != nil {
+		if err := produced(n.wire); err != nil {
 			return err
 		}
 		answered++
 	}
+	n.from, n.next = n.next, n.next+int64(batches*batchRecords)
 	return nil
 }
 
@@ -191,6 +199,16 @@ func produced(w *wire) error {
 		return err
 	}
 	return kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode)
+}
+
+// fetch reads what the last produce wrote, several times.
+func (n *node) fetch() error {
+	for range fetchPasses {
+		if err := fetch(n.wire, n.from, n.next); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fetch reads offsets [from, to), one request in flight.

@@ -3,6 +3,7 @@ package micro
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -20,79 +21,131 @@ import (
 type Spec struct {
 	Dir  string `json:"dir"` // empty
 	Seed uint64 `json:"seed"`
-	// Scale divides the numbers of records; 0 means 1. A run that is scaled down
-	// shows that it works, and nothing else.
+	// Scale divides the number of rounds; 0 means 1. A run that is scaled down shows
+	// that it works, and nothing else.
 	Scale int `json:"scale"`
 }
 
-// Result is what a run measured, by name.
+// Result is what a run measured, by name. Began and Seconds are those of its rounds,
+// from the first to the last, with the waits in between.
 type Result struct {
-	Values map[string]float64 `json:"values"`
+	Began   time.Time          `json:"began"`
+	Seconds float64            `json:"seconds"`
+	Values  map[string]float64 `json:"values"`
 }
 
-// The sizes of a run, before Scale.
+// The sizes of a run. A round takes some 30 ms; the first is not booked.
 const (
+	rounds = 40
+
 	recordBytes     = 1 << 10
 	batchRecords    = 16
 	batchesMade     = 256 // different ones, used in turn
-	decodeRecords   = 1_000_000
-	appendRecords   = 24_000
+	decodeRecords   = 25_600
+	appendRecords   = 640
 	appenders       = 64
-	produceRecords  = 40_000
+	produceRecords  = 1_200
 	produceInflight = 5
-	fetchPasses     = 6
+	fetchPasses     = 4
 )
 
 // Work is the work of a child process. Before what is measured it reports nothing
-// but an empty progress, so that the parent can look at the process.
+// but an empty progress, so that the parent can look at the process. It awaits its
+// turn before each round.
 func Work(ctx context.Context, raw json.RawMessage, s *cell.Session) (any, error) {
 	var spec Spec
 	if err := json.Unmarshal(raw, &spec); err != nil {
 		return nil, fmt.Errorf("micro: %w", err)
 	}
-	r := &run{spec: spec, batches: batchesOf(spec.Seed), values: map[string]float64{}}
 	if err := s.Report(struct{}{}); err != nil {
 		return nil, err
 	}
-	if err := s.Await(ctx); err != nil {
-		return nil, err
+	r := &run{spec: spec, batches: batchesOf(spec.Seed), total: map[string]cost{}}
+	res, err := r.all(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("micro: %w", err)
 	}
-	for _, part := range []func(context.Context) error{r.decode, r.append, r.node} {
-		if err := part(ctx); err != nil {
-			return nil, fmt.Errorf("micro: %w", err)
-		}
-	}
-	return Result{r.values}, nil
+	return res, nil
 }
 
 type run struct {
 	spec    Spec
 	batches [][]byte
-	values  map[string]float64
+	total   map[string]cost // by part
 }
 
-// scaled is a number of records in whole batches, at least one round of them.
-func (r *run) scaled(records int) int {
-	return max(1, records/batchRecords/max(1, r.spec.Scale)) * batchRecords
+func (r *run) rounds() int { return max(1, rounds/max(1, r.spec.Scale)) }
+
+// all prepares the parts and does the rounds.
+func (r *run) all(ctx context.Context, s *cell.Session) (res *Result, err error) {
+	log, err := cell.WAL.Open(ctx, filepath.Join(r.spec.Dir, "log"), 1, int64((1+r.rounds())*appendRecords*recordBytes))
+	if err != nil {
+		return nil, fmt.Errorf("append: %w", err)
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	n, err := r.openNode(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	parts := []part{
+		{"decode", decodeRecords, r.decode},
+		{"append", appendRecords, func() error { return r.append(log) }},
+		{"produce", produceRecords, n.produce},
+		{"fetch", fetchPasses * produceRecords, n.fetch},
+	}
+	runtime.GC() // what was prepared is not booked
+	res = &Result{}
+	for i := range 1 + r.rounds() {
+		if err := s.Await(ctx); err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			res.Began = time.Now()
+		}
+		if err := r.round(parts, i > 0); err != nil {
+			return nil, errors.Join(ctx.Err(), err)
+		}
+	}
+	res.Seconds, res.Values = time.Since(res.Began).Seconds(), r.values()
+	return res, nil
 }
 
-// meter takes what a stretch of work cost.
-type meter struct {
-	began time.Time
-	cpu   time.Duration
+// part is a stretch of work of a round.
+type part struct {
+	name    string
+	records int
+	do      func() error
 }
 
-// begin starts a stretch on a heap that holds nothing of the one before.
-func begin() meter {
-	runtime.GC()
-	return meter{time.Now(), cpuTime()}
+// cost is what a part took in all rounds.
+type cost struct {
+	records   int
+	cpu, wall time.Duration
 }
 
-// end books a stretch under name: CPU per million records, and records per second.
-func (m meter) end(r *run, name string, records int) {
-	cpu, wall := cpuTime()-m.cpu, time.Since(m.began)
-	r.values[name+"_cpu"] = cpu.Seconds() / float64(records) * 1e6
-	r.values[name+"_rate"] = float64(records) / wall.Seconds()
+func (r *run) round(parts []part, booked bool) error {
+	for _, p := range parts {
+		began, cpu := time.Now(), cpuTime()
+		if err := p.do(); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+		if booked {
+			c := r.total[p.name]
+			r.total[p.name] = cost{c.records + p.records, c.cpu + cpuTime() - cpu, c.wall + time.Since(began)}
+		}
+	}
+	return nil
+}
+
+// values are the CPU seconds per million records, and the records per second.
+func (r *run) values() map[string]float64 {
+	values := map[string]float64{}
+	for name, c := range r.total {
+		values[name+"_cpu"] = c.cpu.Seconds() / float64(c.records) * 1e6
+		values[name+"_rate"] = float64(c.records) / c.wall.Seconds()
+	}
+	return values
 }
 
 // cpuTime is what this process has used, user and system.
@@ -105,37 +158,24 @@ func cpuTime() time.Duration {
 }
 
 // decode checks batches as the broker does with what a producer sends.
-func (r *run) decode(ctx context.Context) error {
-	total := r.scaled(decodeRecords)
-	m := begin()
-	for done := 0; done < total; done += batchRecords {
-		info, err := partition.ParseBatch(r.batches[done/batchRecords%len(r.batches)])
+func (r *run) decode() error {
+	for i := range decodeRecords / batchRecords {
+		info, err := partition.ParseBatch(r.batches[i%len(r.batches)])
 		if err != nil || info.Records != batchRecords {
-			return fmt.Errorf("decode: %d records, %w", info.Records, err)
-		}
-		if done%(1<<18) == 0 && ctx.Err() != nil {
-			return ctx.Err()
+			return fmt.Errorf("%d records, %w", info.Records, err)
 		}
 	}
-	m.end(r, "decode", total)
 	return nil
 }
 
 // append has many goroutines make records durable in the log, each one at a time.
-func (r *run) append(ctx context.Context) error {
-	each := max(1, appendRecords/appenders/max(1, r.spec.Scale))
-	total := each * appenders
-	log, err := cell.WAL.Open(ctx, filepath.Join(r.spec.Dir, "log"), 1, int64(total*recordBytes))
-	if err != nil {
-		return fmt.Errorf("append: %w", err)
-	}
+func (r *run) append(log cell.Log) error {
 	errs := make([]error, appenders)
 	var wg sync.WaitGroup
-	m := begin()
 	for a := range appenders {
 		wg.Go(func() {
 			record := [][]byte{r.batches[a][:recordBytes]}
-			for range each {
+			for range appendRecords / appenders {
 				if errs[a] = log.Append(0, record); errs[a] != nil {
 					return
 				}
@@ -143,19 +183,7 @@ func (r *run) append(ctx context.Context) error {
 		})
 	}
 	wg.Wait()
-	m.end(r, "append", total)
-	for _, e := range errs {
-		if err == nil {
-			err = e
-		}
-	}
-	if cerr := log.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return fmt.Errorf("append: %w", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // batchesOf makes record batches with random payloads.

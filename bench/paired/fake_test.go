@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"os"
 	"testing"
 	"time"
@@ -53,7 +54,17 @@ func (f *fake) Link(_ context.Context, s Slot, t Toss) (map[Side]string, error) 
 
 func (f *fake) Rest(context.Context, Slot) error { return nil }
 
-func (f *fake) Run(ctx context.Context, t Turn) (Outcome, error) {
+func (f *fake) Run(ctx context.Context, turns []Turn) iter.Seq2[Outcome, error] {
+	return func(yield func(Outcome, error) bool) {
+		for _, t := range turns {
+			if out, err := f.run(ctx, t); !yield(out, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (f *fake) run(ctx context.Context, t Turn) (Outcome, error) {
 	f.runs = append(f.runs, t)
 	n := len(f.runs)
 	if f.before != nil {
@@ -74,7 +85,7 @@ func (f *fake) Run(ctx context.Context, t Turn) (Outcome, error) {
 	f.now.Total += 2
 	f.now.Steal += 2 * share
 	f.dirs++
-	out := Outcome{Program: f.linked[t.Side], Dir: fmt.Sprintf("%06d", f.dirs), Status: OK,
+	out := Outcome{Began: time.Unix(0, int64(f.now.Mono)), Seconds: 1, Program: f.linked[t.Side], Dir: fmt.Sprintf("%06d", f.dirs), Status: OK,
 		Values: map[string]float64{"cpu": float64(n), "rate": t.Load["rate"]}}
 	if f.spoil != nil {
 		f.spoil(n, t, &out)

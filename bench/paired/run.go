@@ -2,7 +2,9 @@ package paired
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"time"
 
@@ -20,9 +22,11 @@ type Stand interface {
 	Link(ctx context.Context, s Slot, t Toss) (map[Side]string, error)
 	// Rest returns when the machine has settled after the links.
 	Rest(ctx context.Context, s Slot) error
-	// Run runs the side's program of the block that was linked last, in fresh
-	// processes and a fresh directory, all of which are gone when it returns.
-	Run(ctx context.Context, t Turn) (Outcome, error)
+	// Run runs the sides' programs of the block that was linked last, each turn in
+	// fresh processes and a fresh directory, all of which are gone when it has yielded
+	// the last. It yields what each was and gave, in the order of the turns, or an
+	// error and no more. Turns are run one after the other, or in rounds of all.
+	Run(ctx context.Context, turns []Turn) iter.Seq2[Outcome, error]
 	// Look reads the signals of the machine.
 	Look() Reading
 }
@@ -42,6 +46,8 @@ type Turn struct {
 type Outcome struct {
 	Program string // hash of the program that really ran
 	Dir     string // name of the directory it had
+	Began   time.Time
+	Seconds float64
 	Status  string // OK; Failed: the side broke a promise; Invalid: the run says nothing
 	Problem string
 	Values  map[string]float64
@@ -242,16 +248,18 @@ func (c *Comparison) block(ctx context.Context, s Slot, turn Turn) error {
 	if err := c.Stand.Rest(ctx, s); err != nil {
 		return err
 	}
-	before, void := c.Stand.Look(), ""
-	for place := range runsPerBlock {
+	turns := make([]Turn, runsPerBlock)
+	for place := range turns {
 		turn.Null, turn.Place, turn.Side = toss.Null, place+1, toss.side(place)
-		run, err := c.run(ctx, turn, try)
-		if err != nil || run.Status == Failed {
-			return err
-		}
-		if run.Status == Invalid { // the block goes on: its signals are those of four runs, whatever came of them
-			void = fmt.Sprintf("run %d (%s) says nothing: %s", run.Place, run.Side, run.Problem)
-		}
+		turns[place] = turn
+	}
+	before := c.Stand.Look()
+	void, err := c.runs(ctx, turns, try)
+	if errors.Is(err, errBroken) {
+		return nil // over sees it
+	}
+	if err != nil {
+		return err
 	}
 	closed := &Closed{Slot: s, Try: try, Order: toss.Order, Signals: Between(before, c.Stand.Look()), Void: void, At: time.Now()}
 	if closed.Redo = c.Limits.exceeded(closed.Signals); len(closed.Redo) > 0 {
@@ -260,19 +268,42 @@ func (c *Comparison) block(ctx context.Context, s Slot, turn Turn) error {
 	return c.Ledger.add(Line{Closed: closed})
 }
 
-// run makes one run and keeps it, whatever came of it.
-func (c *Comparison) run(ctx context.Context, t Turn, try int) (*Run, error) {
-	began := time.Now()
-	out, err := c.Stand.Run(ctx, t)
-	if err != nil {
-		return nil, fmt.Errorf("run %d (%s): %w", t.Place, t.Side, err)
+// errBroken means that a run broke a promise, which ends its block.
+var errBroken = errors.New("a promise was broken")
+
+// runs makes the runs of a block and keeps each, whatever came of it. void says that
+// one said nothing; the block goes on then: its signals are those of four runs.
+func (c *Comparison) runs(ctx context.Context, turns []Turn, try int) (void string, err error) {
+	place := 0
+	for out, err := range c.Stand.Run(ctx, turns) {
+		t := turns[place]
+		if err == nil {
+			err = c.keep(&t, &out, try)
+		}
+		switch {
+		case errors.Is(err, errBroken):
+			return "", err
+		case err != nil:
+			return "", fmt.Errorf("run %d (%s): %w", t.Place, t.Side, err)
+		case out.Status == Invalid:
+			void = fmt.Sprintf("run %d (%s) says nothing: %s", t.Place, t.Side, out.Problem)
+		}
+		place++
 	}
+	return void, nil
+}
+
+// keep adds a run to the ledger. Error: errBroken, once it is there.
+func (c *Comparison) keep(t *Turn, out *Outcome, try int) error {
 	for name, v := range out.Values {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil, fmt.Errorf("run %d (%s): %s is %v", t.Place, t.Side, name, v)
+			return fmt.Errorf("%s is %v", name, v)
 		}
 	}
-	run := &Run{Slot: t.Slot, Try: try, Place: t.Place, Side: t.Side, Program: out.Program, Dir: out.Dir, Began: began,
-		Seconds: time.Since(began).Seconds(), Status: out.Status, Problem: out.Problem, Values: out.Values}
-	return run, c.Ledger.add(Line{Run: run})
+	err := c.Ledger.add(Line{Run: &Run{Slot: t.Slot, Try: try, Place: t.Place, Side: t.Side, Program: out.Program, Dir: out.Dir, Began: out.Began,
+		Seconds: out.Seconds, Status: out.Status, Problem: out.Problem, Values: out.Values}})
+	if err == nil && out.Status == Failed {
+		err = errBroken
+	}
+	return err
 }
