@@ -35,6 +35,7 @@ type TrialLine struct {
 	Mutant      string       `json:"mutant,omitempty"` // name:size; none: an A/A trial
 	Fingerprint string       `json:"fingerprint"`
 	Seed        uint64       `json:"seed"`
+	StealMax    float64      `json:"steal_max,omitempty"` // the limit for a block; 0: not noted
 	Verdict     gate.Verdict `json:"verdict"`
 	Text        string       `json:"text"`
 	Blocks      int          `json:"blocks"`
@@ -55,6 +56,7 @@ func RunTrials(ctx context.Context, opt Options, cfg CompareConfig, root string,
 		return err // before anything is measured for it
 	}
 	cfg.Base, cfg.Seed, cfg.Attribute, cfg.Anyway = cmp.Or(cfg.Head, "HEAD"), 0, AttributeNever, true
+	cfg.Limits.SetDefaults()
 	out := opt.Out
 	opt.Out = io.Discard // its table; a line is enough here
 	for n := 1; n <= count; n++ {
@@ -74,7 +76,7 @@ func RunTrials(ctx context.Context, opt Options, cfg CompareConfig, root string,
 
 func newTrialLine(v *Verdict, cfg *CompareConfig, took time.Duration) *TrialLine {
 	l := &TrialLine{Schema: trialsSchema, At: time.Now().UTC().Truncate(time.Second), Seconds: took.Round(time.Second).Seconds(), Lane: v.Lane,
-		Metric: cfg.Metric, Commit: v.Head, Mutant: cfg.Mutant, Fingerprint: v.Fingerprint, Seed: v.Seed, Verdict: v.Verdict, Text: v.Text,
+		Metric: cfg.Metric, Commit: v.Head, Mutant: cfg.Mutant, Fingerprint: v.Fingerprint, Seed: v.Seed, StealMax: cfg.Limits.Steal, Verdict: v.Verdict, Text: v.Text,
 		Blocks: v.Blocks, Redone: v.Redone}
 	if v.Decision == nil || v.Decision.Look == 0 {
 		return l

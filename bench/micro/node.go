@@ -201,7 +201,7 @@ func produced(w *wire) error {
 	return kerr.ErrorForCode(resp.Topics[0].Partitions[0].ErrorCode)
 }
 
-// fetch reads what the last produce wrote, several times.
+// fetch reads what the round before wrote, several times.
 func (n *node) fetch() error {
 	for range fetchPasses {
 		if err := fetch(n.wire, n.from, n.next); err != nil {
