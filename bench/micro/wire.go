@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -23,9 +24,11 @@ const (
 	lengthOverhead = 12 // bytes in front of what the length field counts
 )
 
-// batchOf makes one batch as a producer without idempotence sends it.
+// batchOf makes one batch as a producer without idempotence sends it, as of now: the
+// retention of the topic would take away what is old.
 func batchOf(source *rand.ChaCha8) []byte {
-	b := kmsg.RecordBatch{PartitionLeaderEpoch: -1, Magic: 2, LastOffsetDelta: batchRecords - 1, FirstTimestamp: 1000, MaxTimestamp: 1000,
+	now := time.Now().UnixMilli()
+	b := kmsg.RecordBatch{PartitionLeaderEpoch: -1, Magic: 2, LastOffsetDelta: batchRecords - 1, FirstTimestamp: now, MaxTimestamp: now,
 		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: batchRecords}
 	for i := range batchRecords {
 		r := kmsg.Record{OffsetDelta: int32(i), Value: make([]byte, recordBytes)}
