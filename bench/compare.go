@@ -62,15 +62,23 @@ func Gate(base, head string) CompareConfig {
 	return CompareConfig{Base: base, Head: head, Looks: rule.Looks, Nulls: rule.Nulls}
 }
 
-// confirmPause is what lies at least between a finding and its confirmation.
-const confirmPause = 2 * time.Minute
+// What lies at least between a finding and its confirmation, whose noise should be
+// its own: a few blocks of the lane.
+const (
+	confirmPause      = 2 * time.Minute
+	confirmPauseMicro = 30 * time.Second
+)
 
 func (c *CompareConfig) setDefaults() {
 	c.Repo = cmp.Or(c.Repo, ".")
 	c.pkg = cmp.Or(c.pkg, "./cmd/dyno")
 	c.Warmup = cmp.Or(c.Warmup, time.Second)
 	c.Window = cmp.Or(c.Window, 4*time.Second)
-	c.plan.Pause = cmp.Or(c.plan.Pause, confirmPause)
+	pause := confirmPause
+	if c.Micro {
+		pause = confirmPauseMicro
+	}
+	c.plan.Pause = cmp.Or(c.plan.Pause, pause)
 	if len(c.Looks) == 0 {
 		c.Looks = gate.Default().Looks[:1]
 	}
