@@ -349,6 +349,13 @@ func TestDirtyTreesAreRefused(t *testing.T) {
 	}
 	r.git("add", "--all")
 	r.git("commit", "--quiet", "-m", "more")
+	r.write("results.jsonl", "{}\n")
+	r.git("add", "--all")
+	r.git("commit", "--quiet", "-m", "a list")
+	r.write("results.jsonl", "{}\n{}\n")
+	if err := repo.RequireClean(t.Context()); err != nil {
+		t.Errorf("a list that grew: %v", err)
+	}
 	r.write("go.mod", "module toy\n\ngo 1.26\n\n// changed\n")
 	if err := repo.RequireClean(t.Context()); !errors.Is(err, ErrDirty) || !strings.Contains(err.Error(), "go.mod") {
 		t.Errorf("a changed file: %v", err)

@@ -63,9 +63,10 @@ type Finding struct {
 	// the least change that such blocks show with 95 % power.
 	Sigma      float64 `json:"sigma"`
 	Detectable float64 `json:"detectable"`
-	Bounded    bool    `json:"bounded"`   // Upper is below the bound of the metric
-	Candidate  bool    `json:"candidate"` // worse, by enough to fail if confirmed
-	Improved   bool    `json:"improved"`  // better, by as much and as surely; not confirmed
+	Bounded    bool    `json:"bounded"`             // Upper is below the bound of the metric
+	Candidate  bool    `json:"candidate"`           // worse, by enough to fail if confirmed
+	Confirmed  bool    `json:"confirmed,omitempty"` // a candidate that the confirmation bore out: it fails
+	Improved   bool    `json:"improved"`            // better, by as much and as surely; not confirmed
 	// ConfirmP and ConfirmChange are those of the confirmation; 0 if there is none
 	// for this metric.
 	ConfirmP      float64 `json:"confirm_p,omitempty"`

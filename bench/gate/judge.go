@@ -160,7 +160,7 @@ func (j *judge) confirmed(d *Decision, l *look) {
 	for k, p := range stats.MaxT(again, j.ConfirmSeed) {
 		f := &d.Findings[l.candidates[k]]
 		f.ConfirmP, f.ConfirmChange = p, math.Expm1(stats.HodgesLehmann(again[k]))
-		if p <= j.ConfirmAlpha {
+		if f.Confirmed = p <= j.ConfirmAlpha; f.Confirmed {
 			agreed = append(agreed, l.candidates[k])
 		}
 	}

@@ -72,6 +72,22 @@ func TestAnAlarmThatDoesNotRepeatIsNoVerdict(t *testing.T) {
 	want(t, judged(t, Default(), e), Inconclusive, 2, "do not confirm")
 }
 
+// Of two candidates only the one that is confirmed is blamed.
+func TestOnlyTheConfirmedIsBlamed(t *testing.T) {
+	e := measured(0.01, 0.05, 0, 0.05, 0)
+	later := newBench(Default(), normal(0.01), []float64{0, 0, 0.05, 0}, 78)
+	later.runs = 1000
+	e.Confirm = nil
+	for n := range 12 {
+		e.Confirm = append(e.Confirm, later.block(n, Slot{Order: Coin(e.ConfirmSeed, n)}))
+	}
+	d := judged(t, Default(), until(e, 15, 12))
+	want(t, d, Fail, 1, "worse: records_per_s by +")
+	if a, b := d.Findings[0], d.Findings[2]; !a.Candidate || a.Confirmed || !b.Candidate || !b.Confirmed {
+		t.Errorf("not confirmed %+v, confirmed %+v", a, b)
+	}
+}
+
 func TestPasses(t *testing.T) {
 	for name, c := range map[string]struct {
 		sigma float64

@@ -124,6 +124,9 @@ func (r Rule) sensible() error {
 			return fmt.Errorf("%w: %s is %v, not between 0 and 1", ErrRule, name, v)
 		}
 	}
+	if last := r.Looks[len(r.Looks)-1]; max(last, r.Confirm) > stats.FlipsMax {
+		return fmt.Errorf("%w: %d blocks, and %d to confirm: the test takes at most %d", ErrRule, last, r.Confirm, stats.FlipsMax)
+	}
 	if r.Confirm < 2 || r.Nulls < 0 {
 		return fmt.Errorf("%w: %d blocks to confirm, %d null blocks", ErrRule, r.Confirm, r.Nulls)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 
@@ -61,6 +62,9 @@ func TestEveryPartIsMeasured(t *testing.T) {
 	var res Result
 	if err := json.Unmarshal(events[len(events)-1].Result, &res); err != nil {
 		t.Fatal(err)
+	}
+	if want := "decode 25600, fetch 14400, append 640, produce 1200 records of 1024 B"; !strings.Contains(res.Work, want) {
+		t.Errorf("it did %s, want %s", res.Work, want)
 	}
 	if res.Seconds <= 0 || res.Began.IsZero() {
 		t.Errorf("it took %v s from %v on", res.Seconds, res.Began)

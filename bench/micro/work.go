@@ -32,6 +32,8 @@ type Result struct {
 	Began   time.Time          `json:"began"`
 	Seconds float64            `json:"seconds"`
 	Values  map[string]float64 `json:"values"`
+	// Work is what a round does, in words: figures of another work are of another thing.
+	Work string `json:"work"`
 }
 
 // The sizes of a run. A round takes some 30 ms; the first is not booked.
@@ -95,7 +97,7 @@ func (r *run) all(ctx context.Context, s *cell.Session) (res *Result, err error)
 		{"produce", produceRecords, n.produce}, // last: what it leaves to do is booked on nothing
 	}
 	runtime.GC() // what was prepared is not booked
-	res = &Result{}
+	res = &Result{Work: workOf(parts)}
 	for i := range 1 + r.rounds() {
 		if err := s.Await(ctx); err != nil {
 			return nil, err
@@ -109,6 +111,17 @@ func (r *run) all(ctx context.Context, s *cell.Session) (res *Result, err error)
 	}
 	res.Seconds, res.Values = time.Since(res.Began).Seconds(), r.values()
 	return res, nil
+}
+
+// workOf names the parts in their order, with their sizes. Version is raised when a
+// part does something else with as many records.
+func workOf(parts []part) string {
+	const version = 1
+	text := fmt.Sprintf("version %d, %d rounds of", version, rounds)
+	for i, p := range parts {
+		text += fmt.Sprintf("%s %s %d", []string{"", ","}[min(i, 1)], p.name, p.records)
+	}
+	return text + fmt.Sprintf(" records of %d B, %d a batch, %d requests in flight, %d appending", recordBytes, batchRecords, produceInflight, appenders)
 }
 
 // part is a stretch of work of a round.
@@ -161,8 +174,11 @@ func cpuTime() time.Duration {
 func (r *run) decode() error {
 	for i := range decodeRecords / batchRecords {
 		info, err := partition.ParseBatch(r.batches[i%len(r.batches)])
-		if err != nil || info.Records != batchRecords {
-			return fmt.Errorf("%d records, %w", info.Records, err)
+		if err == nil && info.Records != batchRecords {
+			err = fmt.Errorf("%w: %d records of %d", cell.ErrVerify, info.Records, batchRecords)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

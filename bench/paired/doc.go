@@ -10,11 +10,12 @@
 //  1. OpenLedger goes on with the ledger of the same comparison or begins one; the
 //     seed of all its coins stands in the ledger's head.
 //  2. Run asks the Judge; while it wants blocks, the next of the Plan is run: its
-//     two programs are linked with layouts of their own, its four runs follow in
-//     the order of its coin, each in a fresh directory.
+//     two programs are linked with layouts of their own, its four runs follow, or
+//     take turns, in the order of its coin, each in a fresh directory.
 //  3. After a block the signals of the machine are compared with the Limits. A
 //     block that was disturbed is run again, in the same order; so is one that was
-//     cut off. No outcome has a say in that.
+//     cut off. No outcome has a say in that, but for one: a first block of which all
+//     of head's runs and none of base's say nothing; a second one is the verdict.
 //  4. Audit holds the ledger against the plan before the judge sees it.
 //
 // Invariants: a block counts whole or not at all; a run that was measured is never

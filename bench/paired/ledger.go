@@ -82,7 +82,8 @@ type Run struct {
 
 // Closed ends a try whose four runs are all there. With a reason in Redo it does
 // not count and the block is run again. With one in Void a run said nothing although
-// the machine was quiet: that ends the comparison.
+// the machine was quiet: that ends the comparison, but for the first block in which
+// all of head's say nothing and all of base's are good, which is run again.
 type Closed struct {
 	Slot
 	Try     int        `json:"try"`

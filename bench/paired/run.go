@@ -72,6 +72,7 @@ type End struct {
 	Decision *gate.Decision
 	Unfit    string // why nothing can be concluded
 	Broken   string // the promise that head broke
+	Behind   string // what head cannot do that base does
 }
 
 // Run runs the blocks that the judge needs, until it has decided, and returns how
@@ -156,9 +157,16 @@ func (c *Comparison) all(ctx context.Context, slots []Slot) error {
 
 // over says whether a run so far ends the comparison, or the machine does.
 func (c *Comparison) over() (End, bool, error) {
+	behind := 0
 	for _, line := range c.Ledger.Lines {
 		if line.Closed != nil && line.Closed.Void != "" {
-			return End{Unfit: fmt.Sprintf("%s: %s", line.Closed.Slot, line.Closed.Void)}, true, nil
+			why := fmt.Sprintf("%s: %s", line.Closed.Slot, line.Closed.Void)
+			if !c.headAlone(line.Closed) {
+				return End{Unfit: why}, true, nil
+			}
+			if behind++; behind == behindBlocks {
+				return End{Behind: why}, true, nil
+			}
 		}
 		switch r := line.Run; {
 		case r == nil || r.Status != Failed:
@@ -174,6 +182,25 @@ func (c *Comparison) over() (End, bool, error) {
 		}
 	}
 	return End{}, false, nil
+}
+
+// behindBlocks is how many quiet blocks it takes in which all of head's runs say
+// nothing and all of base's are good; the first may be chance, and is run again.
+const behindBlocks = 2
+
+// headAlone says whether the runs of a block that say nothing are head's, and all of
+// them: its load is what base takes.
+func (c *Comparison) headAlone(closed *Closed) bool {
+	if c.Plan.Toss(c.Ledger.Header.Seed, closed.Slot).Null {
+		return false
+	}
+	for _, line := range c.Ledger.Lines {
+		r := line.Run
+		if r != nil && r.Slot == closed.Slot && r.Try == closed.Try && (r.Side == Head) != (r.Status == Invalid) {
+			return false
+		}
+	}
+	return true
 }
 
 // nextLook is how many blocks the look has that the blocks so far lead to.

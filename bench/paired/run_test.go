@@ -284,6 +284,32 @@ func TestBadRunsEndIt(t *testing.T) {
 
 // A run that says nothing in a block that was disturbed is the disturbance's fault:
 // the block is run again, as it would be whatever came of its runs.
+// A head that cannot do what base does is found out, in two blocks; one may be chance.
+func TestHeadFallsBehind(t *testing.T) {
+	for name, c := range map[string]struct {
+		bad  func(link int, t Turn) bool
+		want func(End) bool
+	}{
+		"always": {func(_ int, t Turn) bool { return t.Side == Head && !t.Null },
+			func(e End) bool { return strings.Contains(e.Behind, "too late") && e.Decision == nil }},
+		"in one block": {func(link int, t Turn) bool { return t.Side == Head && !t.Null && t.Number == 3 && link < 5 }, decided},
+		"one run of two": {func(_ int, t Turn) bool { return t.Side == Head && !t.Null && t.Place < 3 },
+			func(e End) bool { return e.Unfit != "" && e.Behind == "" }},
+		"base too":   {func(_ int, t Turn) bool { return !t.Null }, func(e End) bool { return e.Unfit != "" && e.Behind == "" }},
+		"a null run": {func(_ int, t Turn) bool { return t.Side == Head && t.Null }, func(e End) bool { return e.Unfit != "" && e.Behind == "" }},
+	} {
+		var f *fake
+		f = &fake{spoil: func(_ int, t Turn, o *Outcome) {
+			if c.bad(len(f.links), t) {
+				o.Status, o.Problem, o.Values = Invalid, "too late", nil
+			}
+		}}
+		if end, _, err := compare(t, t.Context(), t.TempDir(), f, &wants{look: 6}); err != nil || !c.want(end) {
+			t.Errorf("%s: %+v, %v", name, end, err)
+		}
+	}
+}
+
 func TestInvalidRunOfADisturbedBlock(t *testing.T) {
 	f := &fake{steal: func(link int) float64 { return map[bool]float64{true: 0.05}[link == 2] }}
 	f.spoil = func(n int, _ Turn, o *Outcome) {

@@ -116,10 +116,19 @@ func (c *cluster) fetchAll(w *workload, m *meter) error {
 				return fmt.Errorf("fetch: node %d: %w", n.id, err)
 			}
 		}
-		for p, got := range sums {
-			if end := int64(n.parts[p].Offsets().HighWatermark); got != w.sent[p] || next[p] != end {
-				return fmt.Errorf("fetch: partition %d up to offset %d of %d does not hold what was sent", p, next[p], end)
-			}
+		if err := readBack(next, sums, w, func(p int) int64 { return int64(n.parts[p].Offsets().HighWatermark) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readBack demands that all of each partition in next came, and as it was sent; one
+// that stayed silent is not in sums.
+func readBack(next map[int]int64, sums map[int]uint32, w *workload, end func(p int) int64) error {
+	for p, at := range next {
+		if sums[p] != w.sent[p] || at != end(p) {
+			return fmt.Errorf("fetch: partition %d up to offset %d of %d does not hold what was sent", p, at, end(p))
 		}
 	}
 	return nil

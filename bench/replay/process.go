@@ -53,14 +53,16 @@ var ErrReplay = errors.New("the replay failed")
 
 // Run plays the workload in a process of its own, which command must make call
 // Main, and reads its counters. It blocks for some seconds; the end of ctx kills the
-// process. Errors: ErrReplay, ErrSet.
+// process. Errors: ErrReplay, ErrSet, ctx's.
 func Run(ctx context.Context, command []string) (*Set, error) {
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	// A runtime that is told to trace or to check allocates and schedules in another way.
 	cmd.Env = append(os.Environ(), "GODEBUG=", "GOGC=off", "GOMEMLIMIT=off", "GOTRACEBACK=single")
-	if err := cmd.Run(); err != nil {
+	if err := cmd.Run(); ctx.Err() != nil {
+		return nil, ctx.Err() // the process was killed for it
+	} else if err != nil {
 		return nil, fmt.Errorf("%w: %w: %s", ErrReplay, err, head(said.Bytes()))
 	}
 	return Read(&out)

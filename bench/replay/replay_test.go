@@ -146,3 +146,25 @@ func TestEveryMetricIsDescribed(t *testing.T) {
 		}
 	}
 }
+
+// A partition of which nothing comes is missed, not passed over.
+func TestSilentPartitionIsMissed(t *testing.T) {
+	w := &workload{}
+	w.sent[1], w.sent[2] = 11, 22
+	end := func(int) int64 { return 5 }
+	for name, c := range map[string]struct {
+		next map[int]int64
+		sums map[int]uint32
+		bad  bool
+	}{
+		"whole":       {map[int]int64{1: 5, 2: 5}, map[int]uint32{1: 11, 2: 22}, false},
+		"other bytes": {map[int]int64{1: 5, 2: 5}, map[int]uint32{1: 11, 2: 23}, true},
+		"cut short":   {map[int]int64{1: 5, 2: 4}, map[int]uint32{1: 11, 2: 22}, true},
+		"nothing":     {map[int]int64{1: 5, 2: 0}, map[int]uint32{1: 11}, true},
+	} {
+		err := readBack(c.next, c.sums, w, end)
+		if (err != nil) != c.bad || err != nil && !strings.Contains(err.Error(), "partition 2") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
