@@ -78,7 +78,7 @@ func (c *compare) attribute(ctx context.Context, led *paired.Ledger, end paired.
 // blamed is the metric that a decision failed by; "" if none.
 func blamed(d *gate.Decision) string {
 	for _, f := range d.Findings {
-		if f.Candidate {
+		if f.Confirmed {
 			return f.Metric
 		}
 	}
@@ -123,7 +123,10 @@ func (c *compare) profiles(ctx context.Context, p profiler, main *paired.Ledger,
 		return nil, err
 	}
 	a.Phase = phase
-	return &attributed{a, into}, writeMerged(into, led, blocks)
+	if err := writeMerged(into, led, blocks); err != nil {
+		return nil, err
+	}
+	return &attributed{a, into}, nil
 }
 
 // enough wants the rule's blocks and has no opinion of them: profiles name, they do
@@ -146,6 +149,9 @@ func profiledBlocks(led *paired.Ledger, from string) ([]attribute.Block, error) 
 	blocks := make([]attribute.Block, led.Kept())
 	cpu := make([]map[paired.Side][]float64, len(blocks))
 	for _, r := range led.Stored() {
+		if r.Status != paired.OK {
+			continue // of a block that was run again
+		}
 		if cpu[r.Number] == nil {
 			cpu[r.Number] = map[paired.Side][]float64{}
 		}

@@ -123,6 +123,9 @@ func TestFailNamesTheFunction(t *testing.T) {
 	if text, err := os.ReadFile(filepath.Join(opt.Results, SummaryFile)); err != nil || !strings.Contains(string(text), "`dyno/toy.slow`") || !strings.Contains(string(text), "**FAIL**") {
 		t.Errorf("%s: %s, %v", SummaryFile, text, err)
 	}
+	if text, err := os.ReadFile(filepath.Join(opt.Results, JUnitFile)); err != nil || !strings.Contains(string(text), "<failure") {
+		t.Errorf("%s: %s, %v", JUnitFile, text, err)
+	}
 	if out := opt.Out.(*strings.Builder).String(); !strings.Contains(out, "where: dyno/toy.slow got slower by") || !strings.HasSuffix(out, "FAIL: cost is worse\n") {
 		t.Errorf("printed:\n%s", out)
 	}

@@ -12,6 +12,7 @@ import (
 	"dyno/bench/gate"
 	"dyno/bench/paired"
 	"dyno/bench/replay"
+	"dyno/bench/stats"
 )
 
 // The lanes of a bisection.
@@ -77,8 +78,8 @@ func newBisection(ctx context.Context, opt *Options, cfg *BisectConfig) (_ *bise
 		return nil, fmt.Errorf("%w: name a commit that was good: --base REV", ErrUsage)
 	case cfg.Lane != "" && cfg.Lane != laneX && cfg.Lane != laneT:
 		return nil, fmt.Errorf("%w: no lane %s: there are %s and %s", ErrUsage, cfg.Lane, laneX, laneT)
-	case cfg.Blocks<<bisect.EffortMax > paired.BlocksMax || cfg.Blocks < 0:
-		return nil, fmt.Errorf("%w: %d blocks, doubled %d times: want at most %d", ErrUsage, cfg.Blocks, bisect.EffortMax, paired.BlocksMax)
+	case cfg.Blocks<<bisect.EffortMax > stats.FlipsMax || cfg.Blocks < 0:
+		return nil, fmt.Errorf("%w: %d blocks, doubled %d times: want at most %d", ErrUsage, cfg.Blocks, bisect.EffortMax, stats.FlipsMax>>bisect.EffortMax)
 	}
 	if cfg.Lane == "" && cfg.Metric != "" {
 		cfg.Lane = laneT
@@ -110,11 +111,12 @@ func (b *bisection) lanes() []string {
 }
 
 // judge asks a lane about a commit. A commit that does not build, or is too old to be
-// asked, is skipped.
+// asked, is skipped; a base of that kind, or a full disk, is an error.
 func (b *bisection) judge(ctx context.Context, lane string, c build.Commit, metric string, effort int) (Judged, error) {
 	j, err := b.cfg.judges[lane](ctx, b, c, metric, effort)
 	var old *oldProgram
-	if ctx.Err() == nil && (errors.Is(err, build.ErrBuild) || errors.Is(err, replay.ErrReplay) || errors.Is(err, replay.ErrSet) || errors.As(err, &old)) {
+	var base *badBase
+	if ctx.Err() == nil && !errors.Is(err, ErrNoSpace) && !errors.As(err, &base) && (errors.Is(err, build.ErrBuild) || errors.Is(err, replay.ErrReplay) || errors.Is(err, replay.ErrSet) || errors.As(err, &old)) {
 		return Judged{bisect.Skip, metric, err.Error()}, nil
 	}
 	return j, err
@@ -144,8 +146,8 @@ func BisectStep(ctx context.Context, opt Options, cfg BisectConfig) (Judged, err
 		if err != nil || j.Answer == bisect.Bad {
 			return j, err
 		}
-		if out.Text = j.Text; j.Answer != bisect.Good {
-			out.Answer = j.Answer
+		if out.Answer == bisect.Good {
+			out.Text, out.Answer = j.Text, j.Answer
 		}
 	}
 	return out, nil

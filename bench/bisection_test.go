@@ -142,7 +142,7 @@ func TestBisectLanes(t *testing.T) {
 	}
 	for name, change := range map[string]func(*BisectConfig){
 		"no base": func(c *BisectConfig) { c.Base = "" }, "no lane": func(c *BisectConfig) { c.Lane = "y" },
-		"one commit": func(c *BisectConfig) { c.Base = "c8" }, "many blocks": func(c *BisectConfig) { c.Blocks = 400 },
+		"one commit": func(c *BisectConfig) { c.Base = "c8" }, "many blocks": func(c *BisectConfig) { c.Blocks = 18 },
 	} {
 		opt, cfg = toyBisect(t, repo, nil)
 		if change(&cfg); name == "one commit" {
@@ -173,6 +173,26 @@ func TestBisectStep(t *testing.T) {
 		cfg.Head = head
 		if j, err := BisectStep(t.Context(), opt, cfg); err != nil || j.Answer != want {
 			t.Errorf("%s: %+v, %v, want %s", head, j, err, want)
+		}
+	}
+}
+
+// A base that cannot be judged, and a full disk, are no word on a commit.
+func TestBisectSkipsCommitsAlone(t *testing.T) {
+	broken := fmt.Errorf("head: %w", build.ErrBuild)
+	for name, c := range map[string]struct {
+		err  error
+		skip bool
+	}{
+		"head does not build": {broken, true},
+		"base does not build": {&badBase{fmt.Errorf("base: %w", build.ErrBuild)}, false},
+		"a full disk":         {errors.Join(broken, ErrNoSpace), false},
+	} {
+		b := &bisection{cfg: &BisectConfig{judges: map[string]commitJudge{laneT: func(context.Context, *bisection, build.Commit, string, int) (Judged, error) {
+			return Judged{}, c.err
+		}}}}
+		if j, err := b.judge(t.Context(), laneT, build.Commit{}, "", 0); (err == nil) != c.skip || c.skip && j.Answer != bisect.Skip {
+			t.Errorf("%s: %+v, %v", name, j, err)
 		}
 	}
 }

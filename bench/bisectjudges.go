@@ -24,12 +24,14 @@ func judgeByTime(ctx context.Context, b *bisection, c build.Commit, metric strin
 	switch {
 	case v.Verdict == gate.Pass:
 		j.Answer = bisect.Good
+	case v.Behind:
+		j.Answer = bisect.Bad
 	case v.Verdict == gate.Fail && v.Decision == nil: // it broke a promise: not this matter
 		j.Answer = bisect.Skip
 	case v.Verdict == gate.Fail:
 		j.Answer = bisect.Bad
 		for _, f := range v.Decision.Findings {
-			if f.Candidate {
+			if f.Confirmed {
 				j.Metric = f.Metric
 				j.Text = fmt.Sprintf("%s worse by %+.1f %% (%+.1f to %+.1f %%)", f.Metric, 100*f.Change, 100*f.Low, 100*f.High)
 				break
@@ -48,7 +50,7 @@ func judgeByCounters(ctx context.Context, b *bisection, c build.Commit, metric s
 	if b.counted == nil {
 		set, _, err := b.count(ctx, b.base)
 		if err != nil {
-			return Judged{}, fmt.Errorf("base: %w", err)
+			return Judged{}, &badBase{fmt.Errorf("base: %w", err)}
 		}
 		b.counted = set
 	}

@@ -19,6 +19,7 @@ import (
 	"dyno/bench/gate"
 	"dyno/bench/paired"
 	"dyno/bench/record"
+	"dyno/bench/stats"
 )
 
 // CompareConfig is one comparison of two commits. The zero value of a field is its
@@ -97,8 +98,8 @@ func (c *CompareConfig) validate() error {
 	switch {
 	case c.Base == "":
 		return fmt.Errorf("%w: name the commit to compare with: --base REV", ErrUsage)
-	case c.Looks[len(c.Looks)-1]+c.Nulls > paired.BlocksMax:
-		return fmt.Errorf("%w: %v blocks: want at most %d", ErrUsage, c.Looks, paired.BlocksMax)
+	case c.Looks[len(c.Looks)-1] > stats.FlipsMax || c.Looks[len(c.Looks)-1]+c.Nulls > paired.BlocksMax:
+		return fmt.Errorf("%w: %v blocks: want at most %d", ErrUsage, c.Looks, stats.FlipsMax)
 	case c.Attribute != AttributeFail && c.Attribute != AttributeAlways && c.Attribute != AttributeNever:
 		return fmt.Errorf("%w: --attribute %s: want %s, %s or %s", ErrUsage, c.Attribute, AttributeFail, AttributeAlways, AttributeNever)
 	case c.Attribute == AttributeAlways && c.Micro:
@@ -238,7 +239,13 @@ func (c *compare) build(ctx context.Context, repo *build.Repo) (same bool, err e
 			err = c.stand.add(ctx, side, tree)
 		}
 		if err != nil {
-			return false, fmt.Errorf("%s: %w", side, blameDisk(dir, err))
+			err = fmt.Errorf("%s: %w", side, blameDisk(dir, err))
+		}
+		if err != nil && side == paired.Base {
+			return false, &badBase{err}
+		}
+		if err != nil {
+			return false, err
 		}
 	}
 	same, _, err = build.Identical(c.stand.programs[paired.Base].path, c.stand.programs[paired.Head].path)
@@ -273,6 +280,9 @@ func (c *compare) measure(ctx context.Context) (_ *Verdict, err error) {
 		return nil, err
 	}
 	end, err := run.Run(ctx)
+	if errors.Is(err, paired.ErrViolation) || errors.Is(err, paired.ErrHarness) || errors.Is(err, gate.ErrEvidence) {
+		return nil, fmt.Errorf("%w (what was measured is in %s: the same command ends the same way until that file is removed)", err, led.Path())
+	}
 	if err != nil {
 		rule := &run.Plan.Rule
 		return nil, &Interrupted{What: "blocks", Kept: led.Kept(), Of: max(led.Kept(), rule.Slots(rule.Looks[0])), Err: err}

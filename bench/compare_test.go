@@ -20,6 +20,7 @@ import (
 	"dyno/bench/gate"
 	"dyno/bench/paired"
 	"dyno/bench/record"
+	"dyno/bench/stats"
 )
 
 // toyMain says its one constant and waits until it is let go.
@@ -371,6 +372,20 @@ func TestBrokenPromisesAndFullDisks(t *testing.T) {
 	}
 }
 
+// A head that cannot take the load at all is slow, and not a machine that is unfit.
+func TestHeadThatFallsBehindFails(t *testing.T) {
+	opt, cfg, l := toyCompare(t, toyRepo(t), "slower")
+	l.spoil = func(turn paired.Turn, out *paired.Outcome) {
+		if turn.Side == paired.Head && !turn.Null {
+			out.Status, out.Problem, out.Values = paired.Invalid, "the generator was late", nil
+		}
+	}
+	v, err := Compare(t.Context(), opt, cfg)
+	if err != nil || v.Verdict != gate.Fail || !v.Behind || !strings.Contains(v.Text, "the generator was late") || v.Decision != nil {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
 func TestWhatCannotBeComparedIsSaid(t *testing.T) {
 	repo := toyRepo(t)
 	for name, c := range map[string]struct {
@@ -385,7 +400,7 @@ func TestWhatCannotBeComparedIsSaid(t *testing.T) {
 		"unbuildable":  {func(c *CompareConfig) { c.Head = "broken" }, build.ErrBuild, "nought"},
 		"few blocks":   {func(c *CompareConfig) { c.judge = gate.Judge }, ErrUsage, "--blocks"},
 		"short window": {func(c *CompareConfig) { c.Window = 1 }, ErrUsage, "window"},
-		"many blocks":  {func(c *CompareConfig) { c.Looks = []int{paired.BlocksMax + 1} }, ErrUsage, "at most"},
+		"many blocks":  {func(c *CompareConfig) { c.Looks = []int{stats.FlipsMax + 1} }, ErrUsage, "at most"},
 	} {
 		opt, cfg, _ := toyCompare(t, repo, "slower")
 		c.change(&cfg)

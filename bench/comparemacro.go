@@ -143,7 +143,7 @@ func threeDigits(v float64) float64 {
 // trial is a load on a cluster of a program in dir.
 func (m *macro) trial(p *program, dir, name string, spec loadSpec) *trial {
 	spec.Partitions, spec.RF, spec.Acks, spec.SizeBytes = clusterParts, clusterNodes, "all", macroRecordBytes
-	return &trial{lab: m.lab, http: m.http, dyno: []string{p.path}, name: name, nodes: clusterNodes, dir: filepath.Join(dir, "cluster"), spec: spec}
+	return &trial{lab: m.lab, http: m.http, dyno: []string{p.path}, name: name, nodes: clusterNodes, dir: filepath.Join(dir, "cluster"), spec: spec, overload: true}
 }
 
 func (m *macro) abreast() int { return 1 }

@@ -23,11 +23,12 @@ import (
 // does for a second or more meets both sides alike.
 type microLane struct {
 	lab   *lab
-	scale int // of a run's work, see micro.Spec; 0 but in tests
+	scale int    // of a run's work, see micro.Spec; 0 but in tests
+	work  string // what a run does, in the words of the program that was checked first
 }
 
 func (m *microLane) name() string              { return "micro" }
-func (m *microLane) described() map[string]any { return map[string]any{} }
+func (m *microLane) described() map[string]any { return map[string]any{"work": m.work} }
 
 // microParts are the parts of a run, and their names for people.
 var microParts = []struct{ name, label string }{
@@ -59,13 +60,24 @@ func (m *microLane) units() (units []record.Unit) {
 	return units
 }
 
-// check runs a round.
+// check runs a round, and demands that both programs do the same in it.
 func (m *microLane) check(ctx context.Context, p *program, dir string) error {
-	_, err := m.ask(ctx, []laneRun{{program: p, dir: dir}}, 100, func(int) (string, error) { return "", nil })
+	outs, err := m.ask(ctx, []laneRun{{program: p, dir: dir}}, 100, func(int) (string, error) { return "", nil })
 	if err != nil && strings.Contains(err.Error(), fmt.Sprintf("unknown work %q", workMicro)) {
 		return fmt.Errorf("%w: it is older than the micro lane: choose a later commit, or leave out --micro", ErrUsage)
 	}
-	return err
+	if err == nil && outs[0].Status != paired.OK {
+		err = fmt.Errorf("%w: %s", ErrViolation, outs[0].Problem)
+	}
+	if err != nil {
+		return err
+	}
+	if did := outs[0].work; m.work == "" {
+		m.work = did
+	} else if did != m.work {
+		return fmt.Errorf("%w: its micro lane does other work (%s) than base's (%s): choose commits that do the same, or leave out --micro", ErrUsage, did, m.work)
+	}
+	return nil
 }
 
 func (m *microLane) probe(context.Context, *program, string, uint64) (map[string]float64, error) {
@@ -76,12 +88,23 @@ func (m *microLane) abreast() int { return runsPerBlock }
 
 func (m *microLane) run(ctx context.Context, runs []laneRun, which func(int) (string, error)) ([]paired.Outcome, error) {
 	m.lab.progress.say(runs[0].turn.Slot.String(), "measure", "")
-	return m.ask(ctx, runs, m.scale, which)
+	did, err := m.ask(ctx, runs, m.scale, which)
+	outs := make([]paired.Outcome, len(did))
+	for i, d := range did {
+		outs[i] = d.Outcome
+	}
+	return outs, err
+}
+
+// microOutcome is an outcome, and what was done for it.
+type microOutcome struct {
+	paired.Outcome
+	work string
 }
 
 // ask runs the work in a child of each run's program.
-func (m *microLane) ask(ctx context.Context, runs []laneRun, scale int, which func(int) (string, error)) ([]paired.Outcome, error) {
-	outs, errs := make([]paired.Outcome, len(runs)), make([]error, len(runs))
+func (m *microLane) ask(ctx context.Context, runs []laneRun, scale int, which func(int) (string, error)) ([]microOutcome, error) {
+	outs, errs := make([]microOutcome, len(runs)), make([]error, len(runs))
 	jobs, turns := make([]job, len(runs)), newRelay(len(runs))
 	for i, r := range runs {
 		outs[i].Status = paired.OK
@@ -102,13 +125,13 @@ func (m *microLane) ask(ctx context.Context, runs []laneRun, scale int, which fu
 		if err := json.Unmarshal(raw[i], &res); err != nil {
 			return nil, fmt.Errorf("result of the measuring process: %w", err)
 		}
-		outs[i].Values, outs[i].Began, outs[i].Seconds = res.Values, res.Began, res.Seconds
+		outs[i].Values, outs[i].Began, outs[i].Seconds, outs[i].work = res.Values, res.Began, res.Seconds, res.Work
 	}
 	return outs, nil
 }
 
 // broken are the outcomes up to the one that broke a promise.
-func broken(outs []paired.Outcome, err error) []paired.Outcome {
+func broken(outs []microOutcome, err error) []microOutcome {
 	for i := range outs {
 		outs[i].Began, outs[i].Status, outs[i].Problem = time.Now(), paired.Invalid, "a later run of the block broke a promise"
 	}
@@ -125,11 +148,11 @@ func (c *CompareConfig) chooseLane(l *lab) lane {
 	return newMacro(l, c.Warmup, c.Window)
 }
 
-// diskNeed is the most that one run and its two programs may write.
+// diskNeed is the most that the runs of one moment and their programs may write.
 func (c *CompareConfig) diskNeed() int64 {
-	const programs, microRun = 512 << 20, 1 << 30
+	const programs, microRun = 512 << 20, 256 << 20
 	if c.Micro {
-		return programs + microRun
+		return programs + runsPerBlock*microRun
 	}
 	return programs + loadDiskNeed(c.Warmup+max(c.Window, macroProbe)+2*macroSaturated)
 }

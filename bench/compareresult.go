@@ -40,9 +40,10 @@ type Verdict struct {
 	Head    string       `json:"head"`
 	// Fingerprint is the machine's.
 	Fingerprint string         `json:"fingerprint"`
-	Identical   bool           `json:"identical"` // both are one program; nothing was run
-	Blocks      int            `json:"blocks"`    // that count, null blocks and confirmation included
-	Redone      int            `json:"redone"`    // that were set aside for the machine's sake
+	Identical   bool           `json:"identical"`        // both are one program; nothing was run
+	Behind      bool           `json:"behind,omitempty"` // head cannot take the load that base takes
+	Blocks      int            `json:"blocks"`           // that count, null blocks and confirmation included
+	Redone      int            `json:"redone"`           // that were set aside for the machine's sake
 	Seed        uint64         `json:"seed,omitempty"`
 	Metrics     []MetricResult `json:"metrics,omitempty"`
 	Decision    *gate.Decision `json:"decision,omitempty"` // what the rule made of the blocks, where it came to that
@@ -62,13 +63,16 @@ type MetricResult struct {
 	Head float64 `json:"head"`
 }
 
-// write writes the verdict as indented JSON, whole or not at all, and as Markdown
-// beside it.
+// write writes the verdict as indented JSON, whole or not at all, and as Markdown and
+// JUnit XML beside it.
 func (v *Verdict) write(path string) error {
 	raw, err := json.MarshalIndent(v, "", "\t")
-	var text []byte
+	var text, junit []byte
 	if err == nil {
 		text, err = v.markdown()
+	}
+	if err == nil {
+		junit, err = v.Report().JUnit()
 	}
 	if err == nil {
 		err = os.MkdirAll(filepath.Dir(path), 0o755)
@@ -78,6 +82,9 @@ func (v *Verdict) write(path string) error {
 	}
 	if err == nil {
 		err = writeWhole(filepath.Join(filepath.Dir(path), SummaryFile), text)
+	}
+	if err == nil {
+		err = writeWhole(filepath.Join(filepath.Dir(path), JUnitFile), junit)
 	}
 	if err != nil {
 		return fmt.Errorf("write the verdict: %w", err)
@@ -107,6 +114,8 @@ func (c *compare) publish(led *paired.Ledger, end paired.End, found *attributed)
 	switch {
 	case end.Broken != "":
 		v.Verdict, v.Text = gate.Fail, "head broke a promise: "+end.Broken
+	case end.Behind != "":
+		v.Verdict, v.Behind, v.Text = gate.Fail, true, "head cannot take the load that base takes, in two blocks: "+end.Behind
 	case end.Unfit != "":
 		v.Verdict, v.Text = gate.Unmeasurable, end.Unfit
 	default:
@@ -118,14 +127,14 @@ func (c *compare) publish(led *paired.Ledger, end paired.End, found *attributed)
 	run := c.record(led, v)
 	c.lab.finish(run)
 	v.Notes = run.Notes
-	if err := c.addNulls(v); err != nil {
-		return nil, err
-	}
 	dir, report, err := c.lab.seal(run, "compare-"+c.lane.name(), func(dir *record.Dir) error { return c.beside(dir, led, v, found) })
 	if err != nil {
 		return nil, err
 	}
 	if err := v.write(filepath.Join(c.lab.opt.Results, VerdictFile)); err != nil {
+		return nil, err
+	}
+	if err := c.addNulls(v); err != nil { // once the result stands: what follows does not run again
 		return nil, err
 	}
 	if err := led.Done(); err != nil {
@@ -141,7 +150,10 @@ func (c *compare) beside(dir *record.Dir, led *paired.Ledger, v *Verdict, found 
 	v.Result = dir.ID()
 	text, err := led.Text()
 	if err == nil {
-		v.Attribution, err = found.keep(c.lab.opt.Profiles, dir.ID())
+		var keepErr error
+		if v.Attribution, keepErr = found.keep(c.lab.opt.Profiles, dir.ID()); keepErr != nil { // it takes no verdict away
+			fmt.Fprintln(c.lab.opt.Err, "caution: no function is named:", keepErr)
+		}
 	}
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir.Path(), "ledger.jsonl"), text, 0o644)
@@ -257,8 +269,10 @@ func findingText(findings map[string]gate.Finding, name string, rule gate.Rule) 
 		}
 	}
 	switch {
-	case f.Candidate:
+	case f.Confirmed:
 		word = "WORSE"
+	case f.Candidate:
+		word = "worse, not confirmed"
 	case f.Improved:
 		word = "better"
 	}
@@ -274,7 +288,7 @@ func (c *compare) explain(w io.Writer, v *Verdict) {
 	fmt.Fprintf(w, "\nmedians; worse by: the middle of the blocks, negative is better, with its %.0f %% interval after %d blocks;\n"+
 		"would see: the least change that such blocks show in 95 of 100 comparisons. Rows without a change are only printed.\n"+
 		"A change that is none fails at most %.1f %% of comparisons before the confirmation, and one that reaches its bound passes at most %.1f %%.\n",
-		100*(2*rule.PassConfidence-1), v.Decision.Look, 100*rule.Alpha, 100*v.Decision.FalsePass)
+		100*rule.PassConfidence, v.Decision.Look, 100*rule.Alpha, 100*v.Decision.FalsePass)
 	if rule.Confirm > 0 && len(v.Decision.Findings) > 0 {
 		fmt.Fprintf(w, "A finding is confirmed on this machine, with programs linked anew: noise that both share is not ruled out.\n")
 	}
@@ -325,8 +339,8 @@ func (c *compare) readNulls() (map[string][]float64, error) {
 	return out, nil
 }
 
-// addNulls adds this comparison's, whatever its verdict: leaving out those of a bad
-// day would make the next one look worse than it is.
+// addNulls adds this comparison's, whatever its verdict, once there was evidence for
+// one: leaving out those of a bad day would make the next one look worse than it is.
 func (c *compare) addNulls(v *Verdict) error {
 	if v.Decision == nil {
 		return nil

@@ -68,7 +68,7 @@ type stand struct {
 	lab      *lab
 	lane     lane
 	programs map[paired.Side]*program
-	need     int64 // most bytes of one run
+	need     int64 // most bytes of the runs that are alive together
 }
 
 var _ paired.Stand = (*stand)(nil)
@@ -122,6 +122,11 @@ func (s *stand) check(ctx context.Context, side paired.Side) error {
 type oldProgram struct{ error }
 
 func (e *oldProgram) Unwrap() error { return e.error }
+
+// badBase is an error of the base, which every head would meet.
+type badBase struct{ error }
+
+func (e *badBase) Unwrap() error { return e.error }
 
 // Probe runs the base program once.
 func (s *stand) Probe(ctx context.Context, seed uint64) (map[string]float64, error) {
@@ -191,7 +196,7 @@ func (s *stand) run(ctx context.Context, turns []paired.Turn) ([]paired.Outcome,
 	if err := s.lab.between(ctx, turnName(first)); err != nil {
 		return nil, err
 	}
-	if err := requireFree(s.lab.work.path, s.need*int64(len(turns))); err != nil {
+	if err := requireFree(s.lab.work.path, s.need); err != nil {
 		return nil, err
 	}
 	runs := make([]laneRun, len(turns))
@@ -212,7 +217,9 @@ func (s *stand) run(ctx context.Context, turns []paired.Turn) ([]paired.Outcome,
 			return nil, err
 		}
 	}
-	r.step(time.Since(begun))
+	for range turns {
+		r.step(time.Since(begun) / time.Duration(len(turns)))
+	}
 	return outs, nil
 }
 

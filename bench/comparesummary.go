@@ -11,6 +11,9 @@ import (
 // VerdictFile.
 const SummaryFile = "summary.md"
 
+// JUnitFile is the name of a verdict as JUnit XML, for a CI system, beside it.
+const JUnitFile = "junit.xml"
+
 // Report is the verdict in the form that every lane of the gate writes.
 func (v *Verdict) Report() *gate.Report {
 	r := &gate.Report{Schema: gate.ReportSchema, Lane: v.Lane, Verdict: v.Verdict, Text: v.Text,
@@ -30,6 +33,7 @@ func (v *Verdict) row(m *MetricResult) gate.Row {
 		row.Change = &change
 	}
 	if v.Decision == nil || v.Decision.Look == 0 {
+		row.Note = "not judged"
 		return row
 	}
 	at := slices.IndexFunc(v.Decision.Findings, func(f gate.Finding) bool { return f.Metric == m.Name })
@@ -43,8 +47,9 @@ func (v *Verdict) row(m *MetricResult) gate.Row {
 	}
 	row.Change, row.Interval, row.Note, row.Verdict = &change, &[2]float64{low, high}, "", gate.Inconclusive
 	switch {
-	case f.Candidate && v.Verdict == gate.Fail:
+	case f.Confirmed:
 		row.Verdict = gate.Fail
+	case f.Candidate: // looked worse, was not confirmed
 	case f.Improved:
 		row.Verdict = gate.Improved
 	case f.Bounded:

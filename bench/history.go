@@ -84,7 +84,7 @@ func RecordHistory(ctx context.Context, opt Options, cfg CompareConfig, root str
 		for _, m := range cfg.lane(nil).metrics() {
 			line.Ratios[m.Name] = 1
 		}
-	case v.Decision == nil || len(v.Decision.Findings) == 0:
+	case v.Decision == nil || v.Decision.Look == 0: // nothing was judged
 		return nil, fmt.Errorf("%w: nothing to add: %s: %s", ErrHistory, v.Verdict, v.Text)
 	default:
 		for _, f := range v.Decision.Findings {

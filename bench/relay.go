@@ -54,10 +54,15 @@ func (r *relay) pass(place int) {
 	}
 }
 
-// leave passes, and gets no turn any more.
+// leave passes, also a turn that was not taken yet, and gets none any more.
 func (r *relay) leave(place int) {
 	r.mu.Lock()
 	r.gone[place] = true
+	select {
+	case <-r.turns[place]:
+		r.holder = place
+	default:
+	}
 	r.mu.Unlock()
 	r.pass(place)
 }

@@ -43,17 +43,23 @@ func TestRelayTakesTurns(t *testing.T) {
 
 // Who gives up while it waits takes no turn with it.
 func TestRelayGivesUp(t *testing.T) {
-	r := newRelay(2)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := r.take(ctx, 1); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
-	r.leave(1)
-	for range 3 {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRelay(2)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := r.take(ctx, 1); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
 		if err := r.take(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
 		r.pass(0)
-	}
+		r.leave(1) // with a turn that it never took
+		for range 3 {
+			if err := r.take(t.Context(), 0); err != nil {
+				t.Fatal(err)
+			}
+			r.pass(0)
+		}
+	})
 }

@@ -113,8 +113,10 @@ func findingFigure(run *record.Run, d *gate.Decision, i int) (draw.Figure, bool)
 	}
 	word := "open"
 	switch {
-	case f.Candidate:
+	case f.Confirmed:
 		word = "worse"
+	case f.Candidate:
+		word = "worse, not confirmed"
 	case f.Improved:
 		word = "better"
 	case f.Bounded:

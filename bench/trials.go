@@ -101,6 +101,8 @@ func ReadTrials(root string) ([]TrialLine, error) {
 // TrialCount sums up the trials of one kind.
 type TrialCount struct {
 	Lane, Metric, Mutant string
+	StealMax             float64
+	Fingerprint          string
 	Trials               int
 	Verdicts             map[gate.Verdict]int
 	// FailLow and FailHigh hold the chance of FAIL with 95 % confidence (Clopper and
@@ -110,14 +112,20 @@ type TrialCount struct {
 	Changes map[string]float64
 }
 
-// CountTrials sums up by lane, deciding metric and mutant, in the order in which the
-// kinds first appear.
+// of says whether a trial is of this kind. What another machine did, or one that took
+// more CPU away, is another kind.
+func (c *TrialCount) of(l *TrialLine) bool {
+	return c.Lane == l.Lane && c.Metric == l.Metric && c.Mutant == l.Mutant && c.StealMax == l.StealMax && c.Fingerprint == l.Fingerprint
+}
+
+// CountTrials sums up by lane, deciding metric, mutant, limit of steal and machine, in
+// the order in which the kinds first appear.
 func CountTrials(lines []TrialLine) (counts []*TrialCount) {
 	changes := map[*TrialCount]map[string][]float64{}
 	for _, l := range lines {
-		at := slices.IndexFunc(counts, func(c *TrialCount) bool { return c.Lane == l.Lane && c.Metric == l.Metric && c.Mutant == l.Mutant })
+		at := slices.IndexFunc(counts, func(c *TrialCount) bool { return c.of(&l) })
 		if at < 0 {
-			c := &TrialCount{Lane: l.Lane, Metric: l.Metric, Mutant: l.Mutant, Verdicts: map[gate.Verdict]int{}, Changes: map[string]float64{}}
+			c := &TrialCount{Lane: l.Lane, Metric: l.Metric, Mutant: l.Mutant, StealMax: l.StealMax, Fingerprint: l.Fingerprint, Verdicts: map[gate.Verdict]int{}, Changes: map[string]float64{}}
 			at, counts = len(counts), append(counts, c)
 			changes[c] = map[string][]float64{}
 		}
@@ -143,13 +151,20 @@ func CountTrials(lines []TrialLine) (counts []*TrialCount) {
 // WriteTrials prints the counts as they fell.
 func WriteTrials(w io.Writer, counts []*TrialCount) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "lane\tdecided by\tmutant\ttrials\tPASS\tFAIL\tINCONCLUSIVE\tUNMEASURABLE\tchance of FAIL, 95 %\tfound, median")
+	fmt.Fprintln(t, "lane\tdecided by\tmutant\tsteal below\tmachine\ttrials\tPASS\tFAIL\tINCONCLUSIVE\tUNMEASURABLE\tchance of FAIL, 95 %\tfound, median")
 	for _, c := range counts {
 		v := c.Verdicts
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%.1f to %.1f %%\t%s\n", c.Lane, cmp.Or(c.Metric, "all"), cmp.Or(c.Mutant, "none (A/A)"), c.Trials,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%.1f to %.1f %%\t%s\n", c.Lane, cmp.Or(c.Metric, "all"), cmp.Or(c.Mutant, "none (A/A)"), stealText(c.StealMax), c.Fingerprint, c.Trials,
 			v[gate.Pass], v[gate.Fail], v[gate.Inconclusive], v[gate.Unmeasurable], 100*c.FailLow, 100*c.FailHigh, changesText(c.Changes))
 	}
 	return t.Flush()
+}
+
+func stealText(limit float64) string {
+	if limit == 0 {
+		return "not noted"
+	}
+	return fmt.Sprintf("%g %%", 100*limit)
 }
 
 func changesText(changes map[string]float64) string {

@@ -80,9 +80,11 @@ func TestTrialsAreCounted(t *testing.T) {
 	add(59, TrialLine{Lane: "micro", Mutant: "spin:9", Verdict: gate.Fail, Changes: map[string]float64{"cpu": 0.05}})
 	add(3, TrialLine{Lane: "micro", Mutant: "spin:9", Verdict: gate.Unmeasurable})
 	add(1, TrialLine{Lane: "t", Verdict: gate.Unmeasurable})
+	add(1, TrialLine{Lane: "micro", Verdict: gate.Fail, StealMax: 0.3}) // another kind, as is another machine
+	add(1, TrialLine{Lane: "micro", Verdict: gate.Fail, Fingerprint: "elsewhere"})
 	counts := CountTrials(lines)
-	if len(counts) != 3 {
-		t.Fatalf("%d kinds, want 3", len(counts))
+	if len(counts) != 5 {
+		t.Fatalf("%d kinds, want 5", len(counts))
 	}
 	aa, detect, unfit := counts[0], counts[1], counts[2]
 	if aa.Trials != 200 || aa.Verdicts[gate.Pass] != 200 || aa.FailLow != 0 || math.Abs(aa.FailHigh-0.0183) > 1e-4 || aa.Changes["cpu"] != 0.001 {

@@ -128,6 +128,7 @@ func TestClusterRejoin(t *testing.T) {
 	}
 	for name, lose := range lose {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of it is waiting for elections
 			if testing.Short() && name != "damaged" {
 				t.Skip("takes seconds")
 			}

@@ -6,7 +6,6 @@ import (
 
 	"dyno/bench"
 	"dyno/bench/bisect"
-	"dyno/bench/build"
 
 	"github.com/spf13/cobra"
 )
@@ -30,7 +29,7 @@ when the judging itself could not be done, which stops git. Name the --metric th
 
 const bisectExamples = `  dyno bisect --base v1.2 --head main
   dyno bisect --base v1.2 --lane x --metric three/produce/fsyncs
-  dyno bisect --base v1.2 --lane t --metric produce_cpu_s_per_million --blocks 18
+  dyno bisect --base v1.2 --lane t --metric produce_cpu_s_per_million --blocks 16
   git bisect start main v1.2 && git bisect run bin/dyno bisect --step --base v1.2 --metric records_per_s`
 
 // newBisectCommand is `dyno bisect`.
@@ -93,8 +92,6 @@ func bisectStep(cmd *cobra.Command, opt bench.Options, cfg bench.BisectConfig, e
 		j, err = bench.BisectStep(cmd.Context(), opt, cfg)
 	}
 	switch {
-	case errors.Is(err, build.ErrBuild):
-		return &exitError{exitSkip, err}
 	case err != nil:
 		return &exitError{exitAbort, err}
 	}

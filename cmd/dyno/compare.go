@@ -110,7 +110,7 @@ func compareError(err error) error {
 	case errors.Is(err, context.Canceled) && errors.As(err, &left):
 		err = fmt.Errorf("interrupted; every process was stopped, nothing that was built is left, and %s", left.Left())
 	case errors.Is(err, context.Canceled):
-		err = errors.New("interrupted; every process was stopped, nothing that was built is left, and nothing was measured yet")
+		err = errors.New("interrupted; every process was stopped, nothing that was built is left, and the comparison under way had measured nothing yet")
 	}
 	return &exitError{exitUsage, err}
 }

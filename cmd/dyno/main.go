@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -82,11 +83,21 @@ func run() int {
 		return 0
 	}
 	fmt.Fprintln(os.Stderr, "dyno:", oneLine(err))
+	return exitCode(err, os.Args[1:])
+}
+
+// exitCode is that of an error. Git takes 1 to 127 of a step for a word on the
+// commit, so a step that was typed wrong must not end with exitUsage.
+func exitCode(err error, args []string) int {
+	code := exitUsage // what cobra itself refuses
 	var exit *exitError
 	if errors.As(err, &exit) {
-		return exit.code
+		code = exit.code
 	}
-	return exitUsage // what cobra itself refuses
+	if code == exitUsage && len(args) > 0 && args[0] == "bisect" && slices.Contains(args, "--step") {
+		return exitAbort
+	}
+	return code
 }
 
 func main() { os.Exit(run()) }

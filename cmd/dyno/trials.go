@@ -23,7 +23,7 @@ it stopped.`,
 		Example: "  dyno trials\n  dyno trials --count 20 --micro\n  dyno trials --count 20 --micro --mutant spin-record:60 --metric produce_cpu",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := noZeros(cmd, "count"); err != nil {
+			if err := noZeros(cmd, "count", "steal-max", "foreign-max", "memory-max"); err != nil {
 				return err
 			}
 			if count < 0 {
