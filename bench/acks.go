@@ -64,12 +64,9 @@ var acksLosses = []string{"kill-leader", "kill-all", "power"}
 // losses adds the arms of one mode that count what is lost. A quick run has each way
 // and each mode once or twice.
 func (p *clusterPlan) losses(mode string) {
-	reps, kill := p.cfg.headline(plainReps), acksKills
+	reps, kill := p.cfg.once(plainReps), acksKills
 	if p.cfg.Quick {
 		kill = 1
-		if p.cfg.Repetitions == 0 {
-			reps = 1
-		}
 	}
 	quick := map[string][]string{"kill-leader": {"0", "all"}, "kill-all": {"1"}, "power": {"1", "all"}}
 	for _, what := range acksLosses {

@@ -85,7 +85,7 @@ func (l toyProfiles) write(path string, cost float64) error {
 func failing(r gate.Rule, e *gate.Evidence) (*gate.Decision, error) {
 	d, err := afterLook(r, e)
 	if d.Verdict != gate.Continue {
-		d.Verdict, d.Reason, d.Findings[0].Candidate = gate.Fail, "cost is worse", true
+		d.Verdict, d.Reason, d.Findings[0].Candidate, d.Findings[0].Confirmed = gate.Fail, "cost is worse", true, true
 	}
 	return d, err
 }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"path/filepath"
 	"time"
@@ -30,7 +31,8 @@ type bed struct {
 
 	// rep is filled in by Measure: Values, Seconds, and Status with Problem where
 	// the repetition broke a promise (record.Failed) or says nothing
-	// (record.Invalid). An error instead means that it could not run.
+	// (record.Invalid). An error instead means that it could not run, unless it is an
+	// ErrViolation, which says the same as record.Failed.
 	rep   *record.Repetition
 	phase string // of the WAL space it wrote into; "" where that is not known
 }
@@ -41,7 +43,11 @@ func (x *experiment) measureBed(ctx context.Context, c *Cell, t turn, dir string
 	b := &bed{lab: x.lab, http: x.http, dyno: x.dyno, peers: x.peers, dir: dir, seed: t.seed,
 		rep: &rep, name: t.name(c), earlier: x.ledger.median}
 	begun := time.Now()
-	if err := c.Measure(ctx, b); err != nil {
+	err := c.Measure(ctx, b)
+	switch {
+	case errors.Is(err, ErrViolation):
+		rep.Status, rep.Problem = record.Failed, err.Error()
+	case err != nil:
 		return rep, blameDisk(dir, err)
 	}
 	rep.Seconds = time.Since(begun).Seconds()

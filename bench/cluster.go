@@ -228,7 +228,6 @@ func (c *cluster) sample(ctx context.Context, client *http.Client) (total, error
 		}
 		t.each = append(t.each, u)
 		t.use.cpu += u.cpu
-		t.use.diskBytes += u.diskBytes
 		t.use.rssBytes += u.rssBytes
 		seen, err := scrape(ctx, client, n.Admin)
 		if err != nil {

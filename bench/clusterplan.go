@@ -42,14 +42,8 @@ func newClusterPlan(cfg ExperimentConfig, name, question, expectation string) *c
 	return p
 }
 
-// headline is how often a cell with a target runs. A cluster takes seconds to
-// measure, so a quick run does it once.
-func (p *clusterPlan) headline() int {
-	if p.cfg.Quick && p.cfg.Repetitions == 0 {
-		return 1
-	}
-	return p.cfg.headline(p.reps)
-}
+// headline is how often a cell with a target runs.
+func (p *clusterPlan) headline() int { return p.cfg.once(p.reps) }
 
 // clusterColumns is the table of an experiment about clusters.
 var clusterColumns = []column{
@@ -85,7 +79,7 @@ func (s shape) word() string {
 // params are what every cluster's arm says of itself. verified is what was
 // compared with what had been acknowledged, after each window.
 func (p *clusterPlan) params(block, system, verified string, s shape) map[string]string {
-	return map[string]string{paramBlock: block, "system": system, "verified": verified, "load": s.word(),
+	return map[string]string{paramBlock: block, paramSystem: system, "verified": verified, "load": s.word(),
 		"acks": cmp.Or(s.acks, "all"), "size": strconv.Itoa(s.sizeBytes), "partitions": strconv.Itoa(s.partitions), "nodes": strconv.Itoa(s.brokers())}
 }
 

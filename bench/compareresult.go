@@ -122,7 +122,7 @@ func (c *compare) publish(led *paired.Ledger, end paired.End, found *attributed)
 		v.Verdict, v.Text = end.Decision.Verdict, end.Decision.Reason
 	}
 	if led.Resumed > 0 {
-		c.lab.caution(fmt.Sprintf("%d blocks come from an interrupted invocation", led.Resumed))
+		c.lab.cautionLast(fmt.Sprintf("%d blocks come from an interrupted invocation", led.Resumed))
 	}
 	run := c.record(led, v)
 	c.lab.finish(run)

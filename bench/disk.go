@@ -138,6 +138,15 @@ func (w *workDir) close() error {
 	return err
 }
 
+// syncDir makes the names in a directory durable.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
 func syncFS(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {

@@ -78,6 +78,10 @@ type ExperimentConfig struct {
 // repetitionsMax is how often a cell may be asked to run.
 const repetitionsMax = 100
 
+// configAsked is where a result has how often cells were asked to run; it is missing
+// where that was left to the experiment.
+const configAsked = "repetitions_asked"
+
 // headline is how often a cell runs that carries a target: as often as was asked
 // for, else usual; a quick run does it twice.
 func (c *ExperimentConfig) headline(usual int) int {
@@ -88,6 +92,14 @@ func (c *ExperimentConfig) headline(usual int) int {
 		return 2
 	}
 	return usual
+}
+
+// once is headline for cells that take seconds or more: a quick run does them once.
+func (c *ExperimentConfig) once(usual int) int {
+	if c.Quick && c.Repetitions == 0 {
+		return 1
+	}
+	return c.headline(usual)
 }
 
 // plainReps is how often other cells run; a quick run does them once.
@@ -149,6 +161,9 @@ func RunExperiment(ctx context.Context, name string, opt Options, cfg Experiment
 	if err := e.restrict(cfg.Only); err != nil {
 		return nil, err
 	}
+	if cfg.Repetitions > 0 {
+		e.Config[configAsked] = cfg.Repetitions
+	}
 	if err := e.findPeers(ctx, cfg.Peers); err != nil {
 		return nil, err
 	}
@@ -167,11 +182,12 @@ func RunExperiment(ctx context.Context, name string, opt Options, cfg Experiment
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	led, err := openLedger(opt.Results, &e, l.env.Fingerprint, opt.source, order)
+	led, err := openLedger(opt.Results, &e, &l.env, opt.source, order)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, led.close()) }()
+	l.recall(led)
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	x := &experiment{Experiment: &e, lab: l, ledger: led, peers: cfg.Peers, dyno: cfg.Dyno, http: &http.Client{Transport: transport}}
@@ -327,15 +343,15 @@ func (x *experiment) all(ctx context.Context, order []turn) error {
 			return x.interrupted(err, len(order))
 		}
 		if err := requireFree(x.lab.work.path, x.DiskNeed); err != nil {
-			return err
+			return x.interrupted(err, len(order))
 		}
 		rep, err := x.measure(ctx, c, t)
 		if err != nil {
 			return x.interrupted(fmt.Errorf("%s: %w", name, err), len(order))
 		}
 		rep.Order = i + 1
-		if err := x.ledger.add(c.Arm, rep, x.phase); err != nil {
-			return err
+		if err := x.lab.keep(x.ledger, c.Arm, rep, x.phase); err != nil {
+			return x.interrupted(err, len(order))
 		}
 		x.lab.progress.step(time.Since(begun))
 	}
@@ -349,6 +365,7 @@ func (x *experiment) interrupted(err error, of int) error {
 
 // measure runs one repetition of a cell in fresh processes and a fresh directory.
 func (x *experiment) measure(ctx context.Context, c *Cell, t turn) (record.Repetition, error) {
+	x.phase = "" // one that fails early has met none
 	dir, err := x.lab.work.fresh()
 	if err != nil {
 		return record.Repetition{}, err

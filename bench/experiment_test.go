@@ -88,6 +88,7 @@ func TestExperimentResumes(t *testing.T) {
 	opt.source = exactSource
 	first := opt
 	first.Err = &watchWriter{word: `"step":3`, act: cancel}
+	first.quiet.Share = -1 // each repetition says that the machine is busy
 	var left *Interrupted
 	_, err := RunExperiment(ctx, "tiny", first, ExperimentConfig{})
 	if !errors.Is(err, context.Canceled) || !errors.As(err, &left) || !strings.Contains(left.Left(), "2 of 5 repetitions are kept") {
@@ -115,6 +116,9 @@ func TestExperimentResumes(t *testing.T) {
 	}
 	if !strings.Contains(strings.Join(run.Notes, "\n"), "2 repetitions come from an interrupted") {
 		t.Errorf("notes %q", run.Notes)
+	}
+	if !strings.Contains(strings.Join(run.Notes, "\n"), "% of the CPU before ") {
+		t.Errorf("what the interrupted invocation said is lost: %q", run.Notes)
 	}
 	orders := map[int]bool{}
 	for _, arm := range run.Arms {
@@ -158,35 +162,36 @@ func TestInexactBuildKeepsNothing(t *testing.T) {
 func TestLedgerOfAnotherRunIsNotMixedIn(t *testing.T) {
 	root := t.TempDir()
 	e := Experiment{Name: "x", Config: map[string]any{}}
-	open := func(seed int, machine string, source record.Commit) *ledger {
+	open := func(seed int, machine, gogc string, source record.Commit) *ledger {
 		t.Helper()
 		e.Config["seed"] = seed
-		l, err := openLedger(root, &e, machine, source, nil)
+		l, err := openLedger(root, &e, &record.Environment{Fingerprint: machine, Go: record.GoFacts{GOGC: gogc}}, source, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return l
 	}
-	l := open(1, "machine", exactSource)
-	if err := l.add("arm", record.Repetition{Number: 1, Status: record.OK}, "zero"); err != nil {
+	l := open(1, "machine", "100", exactSource)
+	if err := l.add(ledgerLine{Arm: "arm", Repetition: record.Repetition{Number: 1, Status: record.OK}, Phase: "zero"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.close(); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		name, machine string
-		seed          int
-		source        record.Commit
-		has           bool
+		name, machine, gogc string
+		seed                int
+		source              record.Commit
+		has                 bool
 	}{
-		{"another seed", "machine", 2, exactSource, false},
-		{"another machine", "other", 1, exactSource, false},
-		{"another commit", "machine", 1, record.Commit{Hash: strings.Repeat("a", 40)}, false},
-		{"a dirty build", "machine", 1, record.Commit{Hash: exactSource.Hash, Dirty: true}, false},
-		{"the same", "machine", 1, exactSource, true}, // the others have not taken it away
+		{"another seed", "machine", "100", 2, exactSource, false},
+		{"another machine", "other", "100", 1, exactSource, false},
+		{"another setting of the collector", "machine", "400", 1, exactSource, false},
+		{"another commit", "machine", "100", 1, record.Commit{Hash: strings.Repeat("a", 40)}, false},
+		{"a dirty build", "machine", "100", 1, record.Commit{Hash: exactSource.Hash, Dirty: true}, false},
+		{"the same", "machine", "100", 1, exactSource, true}, // the others have not taken it away
 	} {
-		l := open(c.seed, c.machine, c.source)
+		l := open(c.seed, c.machine, c.gogc, c.source)
 		if l.has("arm", 1) != c.has {
 			t.Errorf("%s: has %v", c.name, !c.has)
 		}

@@ -17,7 +17,8 @@ type Goal struct {
 	AtLeast      float64 // times what Against has
 	AtMost       float64 // in the unit of Measure
 	// Worst judges a bound by the worst repetition instead of the median: of a
-	// measure that is itself a worst case, or where every repetition must keep it.
+	// measure that is itself a worst case, or where every repetition must keep it. A
+	// repetition that broke a promise counts, and misses it.
 	Worst bool
 }
 
@@ -38,11 +39,17 @@ func settle(run *record.Run, g Goal) record.Target {
 	t := record.Target{Name: g.Name, Measure: g.Measure, Arm: g.Arm, Against: g.Against, AtLeast: g.AtLeast, AtMost: g.AtMost,
 		Worst: g.Worst, Result: record.Invalid}
 	var found []float64
+	broken := false
 	switch arm := run.Arm(g.Arm); {
 	case !g.bound():
 		found = stats.Ratios(pairs(arm, run.Arm(g.Against), g.Measure))
+	case arm != nil && g.Worst:
+		found, broken = said(arm, g.Measure)
 	case arm != nil:
 		found = arm.Values(g.Measure)
+	}
+	if broken {
+		t.Result = record.Failed
 	}
 	if t.Repetitions = len(found); t.Repetitions == 0 {
 		return t
@@ -53,7 +60,7 @@ func settle(run *record.Run, g Goal) record.Target {
 	switch {
 	case g.Worst:
 		t.Value, t.Low, t.High, t.Coverage = slices.Max(found), slices.Min(found), slices.Max(found), 1
-		t.Result = oneSided(t.High <= g.AtMost && len(found) >= worstReps, t.High > g.AtMost)
+		t.Result = oneSided(!broken && t.High <= g.AtMost && len(found) >= worstReps, broken || t.High > g.AtMost)
 	case t.Coverage < confidence:
 		t.Result = record.Unclear // too few repetitions to say either
 	case g.bound():
@@ -78,6 +85,21 @@ func oneSided(met, missed bool) string {
 		return record.Failed
 	}
 	return record.Unclear
+}
+
+// said collects a measure over all repetitions that say something, and tells whether
+// one of them broke a promise: that one is the worst case itself, whatever it measured.
+func said(arm *record.Arm, measure string) (found []float64, broken bool) {
+	for _, rep := range arm.Repetitions {
+		if rep.Status == record.Invalid {
+			continue
+		}
+		broken = broken || rep.Status == record.Failed
+		if v, ok := rep.Values[measure]; ok {
+			found = append(found, v)
+		}
+	}
+	return found, broken
 }
 
 // pairs lines up the values of the repetitions that are good in both arms: the
@@ -115,6 +137,14 @@ func textOf(run *record.Run, t *record.Target) targetText {
 	x := targetText{"≤ " + show(t.AtMost), show(t.Value), fmt.Sprintf("%s to %s (%.0f %%, n=%d)", show(t.Low), show(t.High), 100*t.Coverage, t.Repetitions)}
 	if t.Worst {
 		x.span = fmt.Sprintf("the worst of %d, best %s", t.Repetitions, show(t.Low))
+	}
+	if t.Worst && t.Result == record.Failed && t.Repetitions == 0 {
+		x.found, x.span = "not measured", "no repetition came so far"
+	}
+	if arm := run.Arm(t.Arm); t.Worst && arm != nil {
+		if _, broken := said(arm, t.Measure); broken {
+			x.span += ", and a promise was broken"
+		}
 	}
 	return x
 }

@@ -51,8 +51,64 @@ func TestSettleBounds(t *testing.T) {
 	if got := settle(bad, Goal{Arm: "kill", Measure: "away", AtMost: 8e8, Worst: true}); got.Result != record.OK || got.Repetitions != 5 {
 		t.Errorf("a repetition that says nothing was judged: %+v", got)
 	}
+	bad.Arms[0].Repetitions[5].Status = record.Failed // what it measured counts, and its promise is broken
+	for _, most := range []float64{8e8, 9e8} {
+		if got := settle(bad, Goal{Arm: "kill", Measure: "away", AtMost: most, Worst: true}); got.Result != record.Failed || got.Repetitions != 6 || got.Value != 9e8 {
+			t.Errorf("a broken promise, at most %v: %+v", most, got)
+		}
+	}
+	bad.Arms[0].Repetitions[5].Values = nil
+	if got := settle(bad, Goal{Arm: "kill", Measure: "away", AtMost: 9e8, Worst: true}); got.Result != record.Failed || got.Repetitions != 5 {
+		t.Errorf("a broken promise without a value: %+v", got)
+	}
+	if got := settle(bad, Goal{Arm: "kill", Measure: "away", AtMost: 8e8}); got.Result != record.Unclear || got.Repetitions != 5 {
+		t.Errorf("a median with a broken promise beside it: %+v", got)
+	}
+	bad.Arms[0].Repetitions = bad.Arms[0].Repetitions[5:]
+	if got := settle(bad, Goal{Arm: "kill", Measure: "away", AtMost: 8e8, Worst: true}); got.Result != record.Failed || got.Repetitions != 0 {
+		t.Errorf("nothing but a broken promise: %+v", got)
+	}
 	if got := settle(bad, Goal{Arm: "none", Measure: "away", AtMost: 8e8}); got.Result != record.Invalid {
 		t.Errorf("an arm that is not there: %+v", got)
+	}
+}
+
+// A run without goals answers nothing where most repetitions of an arm say nothing.
+func TestConcludeWithoutGoals(t *testing.T) {
+	for name, c := range map[string]struct {
+		status []string
+		result string
+	}{
+		"all good":       {[]string{record.OK, record.OK, record.OK}, record.OK},
+		"one invalid":    {[]string{record.OK, record.Invalid, record.OK}, record.OK},
+		"half invalid":   {[]string{record.OK, record.Invalid}, record.Unclear},
+		"all invalid":    {[]string{record.Invalid, record.Invalid}, record.Unclear},
+		"none":           {nil, record.Unclear},
+		"broken promise": {[]string{record.OK, record.OK, record.Failed}, record.Failed},
+	} {
+		run := &record.Run{Arms: []record.Arm{{Name: "good", Repetitions: []record.Repetition{{Number: 1, Status: record.OK}}}, {Name: "a"}}}
+		for i, status := range c.status {
+			run.Arms[1].Repetitions = append(run.Arms[1].Repetitions, record.Repetition{Number: i + 1, Status: status})
+		}
+		if v := conclude(run, nil); v.Result != c.result || !strings.Contains(v.Text, "no target") {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}
+
+// Repetitions that do not count are told from those that do.
+func TestRepetitionsWord(t *testing.T) {
+	run := boundRun(1, 2, 3)
+	if got := repetitionsWord(&run.Arms[0]); got != "3" {
+		t.Errorf("all good: %q", got)
+	}
+	run.Arms[0].Repetitions[1].Status = record.Invalid
+	if got := repetitionsWord(&run.Arms[0]); got != "2/3" {
+		t.Errorf("one of three does not count: %q", got)
+	}
+	var b strings.Builder
+	if err := writeExperiment(&b, run, []column{{"away", "away", 1, "%.0f"}}); err != nil || !strings.Contains(b.String(), "kill  2/3     2") {
+		t.Errorf("%v\n%s", err, b.String())
 	}
 }
 
@@ -85,6 +141,11 @@ func TestBoundsInWords(t *testing.T) {
 	want := targetRow{"away at worst", "≤ 2.50 s", "1.50 s", "the worst of 3, best 400 ms", record.OK, p.Targets[0].Plot}
 	if len(p.Targets) != 2 || p.Targets[0] != want || !strings.Contains(string(want.Plot), "<title>away at worst: 1.50 s") {
 		t.Errorf("the report's rows: %+v", p.Targets)
+	}
+	run.Arms[0].Repetitions[1].Status = record.Failed
+	if text := textOf(run, &record.Target{Arm: "kill", Measure: "away", AtMost: 2.5e9, Worst: true, Value: 1.5e9, Low: 4e8, Repetitions: 3, Result: record.Failed}); text.span !=
+		"the worst of 3, best 400 ms, and a promise was broken" {
+		t.Errorf("a broken promise: %+v", text)
 	}
 	for _, c := range []struct {
 		v    float64

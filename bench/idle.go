@@ -73,10 +73,7 @@ func idleExperiment(cfg ExperimentConfig) Experiment {
 	if cfg.Quick {
 		window, quiet = 2*time.Second, idleQuickQuiet
 	}
-	reps := cfg.headline(plainReps)
-	if cfg.Quick && cfg.Repetitions == 0 {
-		reps = 1
-	}
+	reps := cfg.once(plainReps)
 	e.Config = map[string]any{"quick": cfg.Quick, "seed": cfg.Seed, "fsync": true, "nodes": clusterNodes, "rf": clusterNodes, "record_bytes": idleRecord,
 		"window_s": window.Seconds(), "quiet_s": quiet.Seconds(), "repetitions_headline": reps, "repetitions": reps,
 		"cpu_is":             "user and system time of the three brokers over the window, of one core",
@@ -185,13 +182,17 @@ func (b *bed) restart(ctx context.Context, c *cluster) error {
 }
 
 // awaitQuiet returns when no node has appended or sent a Raft message for that
-// long. Groups that never fall silent make the repetition one that says nothing.
+// long. Groups that never fall silent make the repetition one that says nothing;
+// brokers that do not count either are an error.
 func (b *bed) awaitQuiet(ctx context.Context, c *cluster, quiet time.Duration) (bool, error) {
 	b.lab.progress.say(b.name, "fall silent", "")
 	begun, since := time.Now(), time.Now()
 	var last total
 	for time.Since(begun) < idleQuietTries*quiet {
 		now, err := c.sample(ctx, b.http)
+		if err == nil {
+			err = now.seen.need(metricAppends, metricMessages)
+		}
 		if err != nil {
 			return false, err
 		}
@@ -236,11 +237,16 @@ func (b *bed) watchIdle(ctx context.Context, c *cluster, window time.Duration) e
 	b.rep.Values["cpu"] = 100 * (to.cpu - from.cpu) / seconds
 	b.rep.Values["rss"] = float64(to.rssBytes) / nodes
 	for name, metric := range map[string]string{"wire": metricWire, "messages": metricMessages, "syncs": metricSyncs} {
-		if _, ok := after.seen[metric]; ok {
-			b.rep.Values[name] = (after.seen[metric] - before.seen[metric]) / after.at.Sub(before.at).Seconds()
+		from, had := before.seen[metric]
+		if to, has := after.seen[metric]; had && has {
+			b.rep.Values[name] = (to - from) / after.at.Sub(before.at).Seconds()
 		}
 	}
-	b.rep.Values["heap"], b.rep.Values["goroutines"] = after.seen[metricHeap]/nodes, after.seen[metricRoutines]/nodes
+	for name, metric := range map[string]string{"heap": metricHeap, "goroutines": metricRoutines} {
+		if v, ok := after.seen[metric]; ok {
+			b.rep.Values[name] = v / nodes
+		}
+	}
 	return nil
 }
 

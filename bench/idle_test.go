@@ -66,6 +66,21 @@ func TestQuietIsWaitedFor(t *testing.T) {
 	bed := func() *bed {
 		return &bed{lab: &lab{progress: newReporter(io.Discard, false, 1)}, rep: &record.Repetition{Status: record.OK, Values: map[string]float64{}}}
 	}
+	c, _, client := scripted(t, map[string][]string{"/metrics": {metricAppends + " 1\n"}})
+	c.Nodes[0].PID = os.Getpid()
+	deaf := bed()
+	deaf.http = client
+	if _, err := deaf.awaitQuiet(t.Context(), c, quiet); err == nil || !strings.Contains(err.Error(), metricMessages) {
+		t.Errorf("silence of a counter that is not there: %v", err)
+	}
+	if err := deaf.watchIdle(t.Context(), c, time.Millisecond); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{"heap", "goroutines", "messages"} {
+		if v, ok := deaf.rep.Values[name]; ok {
+			t.Errorf("%s is %v, and nobody counts it", name, v)
+		}
+	}
 	c, scripts, client := scripted(t, map[string][]string{"/metrics": {
 		metricsPage(1, 1), metricsPage(1, 2), metricsPage(2, 2), metricsPage(2, 2), metricsPage(2, 3)}})
 	c.Nodes[0].PID = os.Getpid()

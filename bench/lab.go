@@ -66,6 +66,8 @@ type lab struct {
 	progress *reporter
 	env      record.Environment
 	cautions []string
+	last     []string // cautions that stand after the others, however many those are
+	kept     int      // how many of cautions a ledger has
 	started  time.Time
 }
 
@@ -100,7 +102,7 @@ func openLab(ctx context.Context, opt *Options, need int64, steps int) (_ *lab, 
 		return nil, err
 	}
 	if caution != "" {
-		l.cautions = append(l.cautions, caution)
+		l.caution(caution)
 		fmt.Fprintln(opt.Err, "caution:", caution)
 	}
 	if l.env, err = record.Capture(l.work.path); err != nil {
@@ -140,13 +142,28 @@ func (l *lab) between(ctx context.Context, name string) error {
 	return nil
 }
 
-// cautionsMax bounds how many cautions one result carries.
+// cautionsMax bounds how many cautions one result carries, beside those of the whole run.
 const cautionsMax = 20
 
-func (l *lab) caution(text string) {
-	if len(l.cautions) < cautionsMax {
-		l.cautions = append(l.cautions, text)
+// caution notes what a reader of the result must know. A repetition says a few at most.
+func (l *lab) caution(text string) { l.cautions = append(l.cautions, text) }
+
+// cautionLast notes what holds for the whole run and is known at its end.
+func (l *lab) cautionLast(text string) { l.last = append(l.last, text) }
+
+// keep hands a finished repetition to the ledger, with what has been said since the one
+// before. phase is what the ledger holds beside it.
+func (l *lab) keep(led *ledger, arm string, rep record.Repetition, phase string) error {
+	if err := led.add(ledgerLine{Arm: arm, Repetition: rep, Phase: phase, Cautions: l.cautions[l.kept:]}); err != nil {
+		return err
 	}
+	l.kept = len(l.cautions)
+	return nil
+}
+
+// recall takes over what was said in interrupted invocations, before what this one says.
+func (l *lab) recall(led *ledger) {
+	l.cautions, l.kept = slices.Concat(led.cautions, l.cautions), len(led.cautions)
 }
 
 func (l *lab) cautionOnce(text string) {
@@ -163,9 +180,13 @@ func (l *lab) finish(run *record.Run) {
 	run.Seconds = time.Since(l.started).Seconds()
 	run.Commit = l.opt.source
 	if steal := l.env.StealShare(); steal > stealMax {
-		l.caution(fmt.Sprintf("the hypervisor took %.1f %% of the CPU time", 100*steal))
+		l.cautionLast(fmt.Sprintf("the hypervisor took %.1f %% of the CPU time", 100*steal))
 	}
-	run.Notes = append(run.Notes, l.cautions...)
+	run.Notes = append(run.Notes, l.cautions[:min(len(l.cautions), cautionsMax)]...)
+	if more := len(l.cautions) - cautionsMax; more > 0 {
+		run.Notes = append(run.Notes, fmt.Sprintf("%d more cautions were left out", more))
+	}
+	run.Notes = append(run.Notes, l.last...)
 }
 
 // seal writes a run into a result directory of that name: other writes the files that

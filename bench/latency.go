@@ -15,7 +15,7 @@ type latencies struct {
 	over  map[string][]moment // one per interval, in order
 }
 
-// moment is one interval of one series; times in seconds from the log's start.
+// moment is one interval of one series; times in seconds from the log's first interval.
 type moment struct {
 	from, to      float64
 	count         int64

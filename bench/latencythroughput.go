@@ -116,7 +116,7 @@ func (p *clusterPlan) sweep(system string, share int, s shape) {
 			return b.load(ctx, s.brokers(), spec)
 		}
 	}
-	c.Params["share"], c.Params["load"] = strconv.Itoa(share), "share-of-maximum"
+	c.Params[paramShare], c.Params["load"] = strconv.Itoa(share), "share-of-maximum"
 }
 
 // knee adds the search for the largest rate that keeps the SLO: one search is a

@@ -3,9 +3,12 @@ package bench
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"dyno/bench/draw"
 	"dyno/bench/record"
 )
 
@@ -116,5 +119,49 @@ func TestLatencyAnswer(t *testing.T) {
 	add("knee/dyno", valueRateLow, 120_000)
 	if text, _ := latencyAnswer(run); text != "dyno takes 150000 records/s at most; p99 in ms at 50 % 7.0, 110 % 900.0; dyno keeps p99<=10ms at 120000 records/s and no more at 0 (medians of the searches)" {
 		t.Errorf("%q", text)
+	}
+}
+
+// The report draws a line for each system over the rates that it was offered, and names
+// each arm with its system where two stand on one axis.
+func TestRatesAreDrawnBySystem(t *testing.T) {
+	e := latencyExperiment(ExperimentConfig{})
+	run := &record.Run{Units: e.Units}
+	most := map[string]float64{"dyno": 100_000, "nats": 20_000}
+	for _, c := range e.Cells {
+		arm := record.Arm{Name: c.Arm, Params: c.Params}
+		values := map[string]float64{"throughput": most[c.Params[paramSystem]]}
+		if share, err := strconv.ParseFloat(c.Params[paramShare], 64); err == nil {
+			values["offered"] = most[c.Params[paramSystem]] * share / 100
+			for i, r := range responses {
+				values[r.measure] = float64(i+1) * 1e6 * share
+			}
+		}
+		arm.Repetitions = []record.Repetition{{Number: 1, Status: record.OK, Values: values}}
+		run.Arms = append(run.Arms, arm)
+	}
+	p := &page{Run: run, hues: map[string]int{}}
+	s := p.ratesSection()
+	if len(s.Figures) != len(responses) {
+		t.Fatalf("%d charts", len(s.Figures))
+	}
+	for i, f := range s.Figures {
+		if rows := f.Data.Rows; len(f.Keys) != 2 || len(rows) != 2*len(sweepShares) || !slices.Equal(rows[0], []string{"dyno", "10", "10k", draw.Short(10 * float64(i+1))}) {
+			t.Errorf("%s: %d lines, %v", f.Title, len(f.Keys), rows)
+		}
+	}
+	for _, b := range blocksOf(run) {
+		want := map[string]string{"sweep-10": "dyno/10 nats/10", "probe": "dyno/probe nats/probe", "knee": "dyno"}[b.name]
+		var names []string
+		for _, arm := range b.arms {
+			names = append(names, b.short(arm))
+		}
+		if got := strings.Join(names, " "); want != "" && got != want {
+			t.Errorf("%s: %q, want %q", b.name, got, want)
+		}
+	}
+	run.Arms = nil
+	if s := p.ratesSection(); !s.empty() {
+		t.Errorf("charts of nothing: %v", s)
 	}
 }

@@ -25,6 +25,8 @@ type ledger struct {
 	arms map[string][]record.Repetition
 	// phases are the states of space that an arm's repetitions met, each once.
 	phases map[string][]string
+	// cautions are what an earlier run said while it measured what it left, in order.
+	cautions []string
 	// exact says that the build tells its whole source: without that nothing is
 	// kept for another invocation, which may be another build.
 	exact bool
@@ -32,33 +34,35 @@ type ledger struct {
 	resumed int
 }
 
-// ledgerHead says which run a ledger belongs to. Another commit, machine or plan
-// is another run: its figures must not be mixed.
+// ledgerHead says which run a ledger belongs to. Another commit, machine, plan or
+// setting of the Go runtime is another run: its figures must not be mixed.
 type ledgerHead struct {
-	Schema      string        `json:"schema"`
-	Experiment  string        `json:"experiment"`
-	Fingerprint string        `json:"fingerprint"`
-	Commit      record.Commit `json:"commit"`
-	Config      string        `json:"config"`
-	Turns       int           `json:"turns"`
+	Schema      string         `json:"schema"`
+	Experiment  string         `json:"experiment"`
+	Fingerprint string         `json:"fingerprint"`
+	Go          record.GoFacts `json:"go"`
+	Commit      record.Commit  `json:"commit"`
+	Config      string         `json:"config"`
+	Turns       int            `json:"turns"`
 }
 
 type ledgerLine struct {
 	Arm        string            `json:"arm"`
 	Repetition record.Repetition `json:"repetition"`
 	Phase      string            `json:"phase,omitempty"`
+	Cautions   []string          `json:"cautions,omitempty"` // said since the line before
 }
 
-const ledgerSchema = "dyno.ledger/2"
+const ledgerSchema = "dyno.ledger/3"
 
 // openLedger goes on with the ledger of the same run, or starts one. The file's
 // name tells the runs apart, so that none loses what another one kept.
-func openLedger(root string, e *Experiment, fingerprint string, source record.Commit, order []turn) (*ledger, error) {
+func openLedger(root string, e *Experiment, env *record.Environment, source record.Commit, order []turn) (*ledger, error) {
 	config, err := json.Marshal(e.Config)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	head, err := json.Marshal(ledgerHead{ledgerSchema, e.Name, fingerprint, source, string(config), len(order)})
+	head, err := json.Marshal(ledgerHead{ledgerSchema, e.Name, env.Fingerprint, env.Go, source, string(config), len(order)})
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
@@ -75,15 +79,35 @@ func openLedger(root string, e *Experiment, fingerprint string, source record.Co
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
 	kept := l.resume(old, head)
-	// What counts is written anew: a line torn by a crash must not stand in front
-	// of the next one.
-	if l.file, err = os.Create(l.path); err != nil {
+	if err := l.rewrite(append(append(head, '\n'), kept...)); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	if _, err := l.file.Write(append(append(head, '\n'), kept...)); err != nil {
-		return nil, errors.Join(fmt.Errorf("open ledger: %w", err), l.close())
-	}
 	return l, nil
+}
+
+// rewrite puts a file with that text in the ledger's place and keeps it open: a line
+// torn by a crash must not stand in front of the next one. The old file is there until
+// the new one is on the disk, so no end of the program costs what was kept.
+func (l *ledger) rewrite(text []byte) error {
+	draft := l.path + ".new" // of a run that died here too: the lab lock makes it ours
+	f, err := os.Create(draft)
+	if err != nil {
+		return err
+	}
+	if _, err = f.Write(text); err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = os.Rename(draft, l.path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(l.path))
+	}
+	if err != nil {
+		return errors.Join(err, f.Close(), os.RemoveAll(draft))
+	}
+	l.file = f
+	return nil
 }
 
 // resume takes over the whole lines of an old ledger with the same head and
@@ -102,6 +126,7 @@ func (l *ledger) resume(old, head []byte) []byte {
 			break
 		}
 		l.take(line)
+		l.cautions = append(l.cautions, line.Cautions...)
 		l.resumed++
 		kept = append(append(kept, lines.Bytes()...), '\n')
 	}
@@ -137,8 +162,7 @@ func (l *ledger) has(arm string, number int) bool {
 }
 
 // add keeps one repetition; it is on the disk when add returns.
-func (l *ledger) add(arm string, rep record.Repetition, phase string) error {
-	line := ledgerLine{arm, rep, phase}
+func (l *ledger) add(line ledgerLine) error {
 	raw, err := json.Marshal(line)
 	if err == nil {
 		_, err = l.file.Write(append(raw, '\n'))

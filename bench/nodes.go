@@ -88,8 +88,11 @@ func (c *cluster) start(i int) error {
 }
 
 // each does something to all nodes at once.
-func (c *cluster) each(do func(i int) error) error {
-	errs := make([]error, len(c.Nodes))
+func (c *cluster) each(do func(i int) error) error { return atOnce(len(c.Nodes), do) }
+
+// atOnce does something n times at the same time, and returns when all is done.
+func atOnce(n int, do func(i int) error) error {
+	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range errs {
 		wg.Go(func() { errs[i] = do(i) })

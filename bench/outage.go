@@ -62,11 +62,14 @@ func (b *bed) outage(ctx context.Context, spec, fill loadSpec, story func(contex
 	if err != nil {
 		return err
 	}
-	o.judge(b.rep, res)
+	if res != nil {
+		o.judge(b.rep, res)
+	}
 	return nil
 }
 
-// write has a fixed number of records written, and demands that all were.
+// write has a fixed number of records written, and demands that all were. Error:
+// ErrViolation where one of them was not kept.
 func (b *bed) write(ctx context.Context, spec loadSpec) error {
 	b.lab.progress.say(b.name, "fill", "")
 	raw, err := runJobs(ctx, []job{{name: "the load generator", argv: b.lab.child, work: workLoad, spec: spec}}, nil)
@@ -77,14 +80,18 @@ func (b *bed) write(ctx context.Context, spec loadSpec) error {
 	if err := json.Unmarshal(raw[0], &res); err != nil {
 		return fmt.Errorf("result of the load generator: %w", err)
 	}
-	if odd := unanswered(&res); odd != "" || res.Violation != "" {
-		return fmt.Errorf("fill the cluster: %s %s", odd, res.Violation)
+	if res.Violation != "" {
+		return fmt.Errorf("%w: fill the cluster: %s", ErrViolation, res.Violation)
+	}
+	if odd := unanswered(&res); odd != "" {
+		return fmt.Errorf("fill the cluster: %s", odd)
 	}
 	return nil
 }
 
 // load runs the generator and the story beside it, which has the load stopped when
-// it is over.
+// it is over. A standstill is in the repetition; the result is nil where the load ended
+// badly because of it.
 func (o *outage) load(ctx context.Context, story func(context.Context, *outage) error) (*loadResult, error) {
 	ctx, giveUp := context.WithCancel(ctx)
 	defer giveUp()
@@ -112,6 +119,9 @@ func (o *outage) load(ctx context.Context, story func(context.Context, *outage) 
 	beside.Wait()
 	if stands != nil {
 		o.b.rep.Status, o.b.rep.Problem = record.Failed, storyErr.Error()
+		if err != nil { // of a load that nobody answered: it takes nothing back
+			return nil, hearErr
+		}
 		storyErr = nil
 	}
 	if err = firstCause([]error{hearErr, storyErr, err}); err != nil {

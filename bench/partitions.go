@@ -82,12 +82,9 @@ func idleArm(n int) string { return idleFamily + "/" + strconv.Itoa(n) }
 
 // idle adds the cells of the experiment idle, with more partitions.
 func (p *clusterPlan) idle(counts []int) {
-	window, quiet, reps := idleWindow, idleQuiet, p.cfg.headline(plainReps)
+	window, quiet, reps := idleWindow, idleQuiet, p.cfg.once(plainReps)
 	if p.cfg.Quick {
 		window, quiet = 2*time.Second, idleQuickQuiet
-		if p.cfg.Repetitions == 0 {
-			reps = 1
-		}
 	}
 	p.e.Config["idle_window_s"], p.e.Config["idle_quiet_s"] = window.Seconds(), quiet.Seconds()
 	p.e.Config["idle_limit_s"] = partitionsLimit.Seconds()

@@ -116,15 +116,7 @@ func newPowerNodes(spec *powerSpec) (*powerNodes, error) {
 }
 
 // each does something to all nodes at once.
-func (c *powerNodes) each(do func(i int) error) error {
-	errs := make([]error, len(c.nodes))
-	var wg sync.WaitGroup
-	for i := range errs {
-		wg.Go(func() { errs[i] = do(i) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
+func (c *powerNodes) each(do func(i int) error) error { return atOnce(len(c.nodes), do) }
 
 // open starts all nodes: none serves before a majority has started.
 func (c *powerNodes) open() error {

@@ -164,7 +164,6 @@ func (t *tail) String() string {
 // usage is what a process has consumed since it started.
 type usage struct {
 	cpu        float64 // seconds, user and system
-	diskBytes  int64   // bytes it caused to be written to a device
 	rssBytes   int64
 	startTicks uint64 // names the process together with its pid
 }
@@ -194,15 +193,6 @@ func readUsage(pid int) (usage, error) {
 	}
 	u.startTicks = number(22)
 	u.rssBytes = int64(number(24)) * int64(os.Getpagesize())
-	io, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", pid))
-	if err != nil {
-		return u, nil // another user's process tells its CPU time only
-	}
-	for _, l := range strings.Split(string(io), "\n") {
-		if v, ok := strings.CutPrefix(l, "write_bytes: "); ok {
-			u.diskBytes, _ = strconv.ParseInt(v, 10, 64)
-		}
-	}
 	return u, nil
 }
 

@@ -27,7 +27,8 @@ var profileParts = []struct{ file, path string }{
 }
 
 // profile runs one more saturating repetition with every profile on. Its figures
-// are thrown away: a profiled run is never quoted.
+// are thrown away: a profiled run is never quoted. Error: ErrViolation where it lost
+// something all the same.
 func (s *suite) profile(ctx context.Context, id string) (err error) {
 	into := filepath.Join(s.lab.opt.Profiles, id)
 	if err := os.MkdirAll(into, 0o755); err != nil {
@@ -45,7 +46,11 @@ func (s *suite) profile(ctx context.Context, id string) (err error) {
 	t := s.trial(step{arm: "profile", number: 1, seed: s.cfg.Seed}, dir, 0, "")
 	t.spec.Window = profileWindow
 	t.beside = func(ctx context.Context, c *cluster) error { return s.fetchProfiles(ctx, c.Nodes[0].Admin, into) }
-	if _, err := t.run(ctx); err != nil {
+	m, err := t.run(ctx)
+	if err == nil {
+		err = m.kept()
+	}
+	if err != nil {
 		return err
 	}
 	fmt.Fprintf(s.lab.opt.Out, "profiles: %s (of a separate run; look with `go tool pprof` and `go tool trace`)\n", into)

@@ -67,7 +67,7 @@ func recoveryExperiment(cfg ExperimentConfig) Experiment {
 	}
 	e.Config = map[string]any{"quick": cfg.Quick, "seed": cfg.Seed, "fsync": true, "nodes": clusterNodes, "rf": clusterNodes, "acks": "all", "record_bytes": kib,
 		"rate": recoveryRate, "rate_full": recoveryFullRate, "kills": p.kills, "fill_records": p.fill, "linger_ms": 0, "compression": "none",
-		"client_retry_ms": steadyRetry.Milliseconds(), "repetitions_headline": p.headline(clusterReps), "repetitions": p.headline(plainReps)}
+		"client_retry_ms": steadyRetry.Milliseconds(), "repetitions_headline": cfg.once(clusterReps), "repetitions": cfg.once(plainReps)}
 	for name, text := range recoveryMeans {
 		e.Config[name] = text
 	}
@@ -85,14 +85,6 @@ type recoveryPlan struct {
 	fill       int64 // records that those arms have before
 }
 
-// headline is how often a cell runs; a quick run does it once.
-func (p *recoveryPlan) headline(usual int) int {
-	if p.cfg.Quick && p.cfg.Repetitions == 0 {
-		return 1
-	}
-	return p.cfg.headline(usual)
-}
-
 func (p *recoveryPlan) arm(name, signal string, reps, partitions int, rate float64, fill int64, story func(context.Context, *outage) error) {
 	spec := loadSpec{Partitions: partitions, RF: clusterNodes, Acks: "all", SizeBytes: kib, Rate: rate, Producers: 1, Spread: 1, Probe: -1}
 	before := loadSpec{Partitions: partitions, RF: clusterNodes, Acks: "all", SizeBytes: kib, Records: fill, Probe: -1}
@@ -106,10 +98,10 @@ func (p *recoveryPlan) arm(name, signal string, reps, partitions int, rate float
 
 // one: a node at a time.
 func (p *recoveryPlan) one() {
-	p.arm("kill", "KILL", p.headline(clusterReps), clusterParts, recoveryRate, 0, kills(p.kills))
-	p.atMost(fmt.Sprintf("leader killed %d times, writes resume", p.kills*p.headline(clusterReps)), "kill", "resume_median", 1e9, false)
+	p.arm("kill", "KILL", p.cfg.once(clusterReps), clusterParts, recoveryRate, 0, kills(p.kills))
+	p.atMost(fmt.Sprintf("leader killed %d times, writes resume", p.kills*p.cfg.once(clusterReps)), "kill", "resume_median", 1e9, false)
 	p.atMost("the same, at worst", "kill", "resume_worst", 2.5e9, true)
-	p.arm("roll", "TERM", p.headline(clusterReps), clusterParts, recoveryRate, 0, rolls)
+	p.arm("roll", "TERM", p.cfg.once(clusterReps), clusterParts, recoveryRate, 0, rolls)
 	p.atMost("nodes restarted in turn, longest stall of a partition", "roll", "stall_max", 500e6, true)
 	p.atMost("nodes restarted in turn, errors of the producer", "roll", "errors", 0, true)
 }
@@ -120,7 +112,7 @@ func (p *recoveryPlan) all() {
 		name, signal string
 		sig          syscall.Signal
 	}{{"full", "TERM", syscall.SIGTERM}, {"full-kill", "KILL", syscall.SIGKILL}} {
-		p.arm(a.name, a.signal, p.headline(plainReps), p.partitions, recoveryFullRate, p.fill, whole(a.sig))
+		p.arm(a.name, a.signal, p.cfg.once(plainReps), p.partitions, recoveryFullRate, p.fill, whole(a.sig))
 		p.atMost(fmt.Sprintf("all nodes ended at once with SIG%s, %d partitions back", a.signal, p.partitions), a.name, "full", 10e9, true)
 	}
 }

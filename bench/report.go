@@ -141,7 +141,7 @@ func newPage(run *record.Run, dir string) (*page, error) {
 	if run.Kind != record.KindComparison { // its arms are in the sections of the blocks
 		p.add(p.armsSection())
 	}
-	p.add(p.scalingSection(), p.latencySection(), factorSection(run), flames, measuredSection(run))
+	p.add(p.ratesSection(), p.scalingSection(), p.latencySection(), factorSection(run), flames, measuredSection(run))
 	return p, nil
 }
 
@@ -178,51 +178,6 @@ func newTargetRow(run *record.Run, t *record.Target) targetRow {
 	return r
 }
 
-// repeat is the commands that make the result again, as far as it tells them.
-func repeat(run *record.Run) []string {
-	var lines []string
-	if run.Commit.Hash != record.Unknown {
-		lines = append(lines, "git checkout "+run.Commit.Hash)
-	}
-	lines = append(lines, "make build")
-	set := func(flag, key string) string {
-		switch v := run.Config[key].(type) {
-		case nil:
-			return ""
-		case string:
-			if v == "" {
-				return ""
-			}
-			return " --" + flag + " " + v
-		default:
-			return fmt.Sprintf(" --%s %v", flag, v)
-		}
-	}
-	_, name, _ := strings.Cut(run.ID, "-")
-	switch run.Kind {
-	case record.KindSuite:
-		line := "bin/dyno bench " + name + set("nodes", "nodes") + set("partitions", "partitions") + set("size", "record_bytes") + set("repetitions", "repetitions")
-		if len(run.Seeds) > 0 {
-			line += fmt.Sprintf(" --seed %d", run.Seeds[0])
-		}
-		return append(lines, line)
-	case record.KindComparison:
-		return append(lines, "bin/dyno compare"+set("base", "base")+set("head", "head")+set("seed", "seed"))
-	}
-	name, quick := strings.CutSuffix(name, "-quick")
-	line := "bin/dyno experiment " + strings.TrimSuffix(name, "-part") + set("only", "only") + set("repetitions", "repetitions_headline") + set("seed", "seed")
-	if quick {
-		line += " --quick"
-	}
-	for key := range run.Config {
-		if strings.HasPrefix(key, versionOf) {
-			lines = append(lines, "make build-peers")
-			break
-		}
-	}
-	return append(lines, line)
-}
-
 // measuredSection is every quantity of every arm, those that were compared with each
 // other in one table.
 func measuredSection(run *record.Run) section {
@@ -244,7 +199,7 @@ func measuredSection(run *record.Run) section {
 			}
 		}
 		for _, arm := range b.arms {
-			row := []string{b.short(arm), fmt.Sprint(len(arm.Repetitions))}
+			row := []string{b.short(arm), repetitionsWord(arm)}
 			for _, u := range has {
 				row = append(row, cellOf(arm, u))
 			}

@@ -37,10 +37,14 @@ func (b *block) has(measure string) bool {
 	return slices.ContainsFunc(b.arms, func(a *record.Arm) bool { return len(a.Values(measure)) > 0 })
 }
 
-// short is an arm's name within its block.
+// short is an arm's name within its block: without the family, where all arms there are
+// of one.
 func (b *block) short(arm *record.Arm) string {
 	if arm.Params[paramPath] != "" {
 		return arm.Params[paramPath]
+	}
+	if slices.ContainsFunc(b.arms, func(a *record.Arm) bool { return !strings.HasPrefix(a.Name, b.family+"/") }) {
+		return armTitle(arm.Name)
 	}
 	return armTitle(strings.TrimPrefix(arm.Name, b.family+"/"))
 }

@@ -29,12 +29,15 @@ func loadSection(dir string) (section, error) {
 	if f, ok := log.spectrum(); ok {
 		s.Figures = append(s.Figures, f)
 	}
-	if f, ok := log.overTime(); ok {
+	seconds, err := readSeries(filepath.Join(dir, "series.jsonl"))
+	if err != nil {
+		return section{}, err
+	}
+	if f, ok := log.overTime(measuredFrom(seconds)); ok {
 		s.Figures = append(s.Figures, f)
 	}
-	seconds, err := readSeries(filepath.Join(dir, "series.jsonl"))
-	if err != nil || len(seconds) == 0 {
-		return s, err
+	if len(seconds) == 0 {
+		return s, nil
 	}
 	offered, err := readOffered(filepath.Join(dir, "detail.json"))
 	if err != nil {
@@ -115,8 +118,9 @@ func percentLabel(decade float64) string {
 	return "99" + strings.TrimSuffix("."+strings.Repeat("9", int(decade)-2), ".")
 }
 
-// overTime plots the response of each interval.
-func (l *latencies) overTime() (draw.Figure, bool) {
+// overTime plots the response of each interval. begun is where the log begins on the
+// axis, in seconds of the load.
+func (l *latencies) overTime(begun float64) (draw.Figure, bool) {
 	moments := l.over["response"]
 	lines := []draw.Series{{Name: "p50", Hue: 0}, {Name: "p99", Hue: 1}, {Name: "max", Hue: 2}}
 	var ms span
@@ -124,14 +128,14 @@ func (l *latencies) overTime() (draw.Figure, bool) {
 		for i, v := range []float64{m.p50, m.p99, m.max} {
 			if v > 0 {
 				ms.hold(v / 1e6)
-				lines[i].Points = append(lines[i].Points, draw.Point{X: (m.from + m.to) / 2, Y: v / 1e6})
+				lines[i].Points = append(lines[i].Points, draw.Point{X: begun + (m.from+m.to)/2, Y: v / 1e6})
 			}
 		}
 	}
 	if !ms.any {
 		return draw.Figure{}, false
 	}
-	plot := draw.Plot{Title: "Response over time", X: draw.Linear("seconds", 0, moments[len(moments)-1].to), Y: draw.Log("ms", ms.low, ms.high), Series: marked(lines),
+	plot := draw.Plot{Title: "Response over time", X: draw.Linear("seconds", 0, begun+moments[len(moments)-1].to), Y: draw.Log("ms", ms.low, ms.high), Series: marked(lines),
 		Text: fmt.Sprintf("%d intervals; the slowest record of all took %s ms.", len(moments), draw.Short(ms.high))}
 	return plot.Figure(), true
 }
@@ -155,11 +159,24 @@ type second struct {
 	Sent         int64 `json:"sent"`
 	Acked        int64 `json:"acked"`
 	Backpressure int64 `json:"backpressure"`
+	// Response is there where the second is measured, and then stands in the latency log.
+	Response *struct{} `json:"response_ns"`
 }
 
 func (s *second) long() float64 { return float64(s.EndNs-s.StartNs) / 1e9 }
 func (s *second) middle() float64 {
 	return float64(s.StartNs+s.EndNs) / 2e9
+}
+
+// measuredFrom is where the first measured second begins, in seconds of the load. The
+// latency log begins with that second, and tells the load's own start in whole seconds only.
+func measuredFrom(seconds []second) float64 {
+	for i := range seconds {
+		if seconds[i].Response != nil {
+			return float64(seconds[i].StartNs) / 1e9
+		}
+	}
+	return 0
 }
 
 // readSeries reads the seconds of a load; none where there is no file.

@@ -243,10 +243,19 @@ func TestIndex(t *testing.T) {
 func TestRepeat(t *testing.T) {
 	commit := record.Commit{Hash: "abc"}
 	for want, run := range map[string]*record.Run{
-		"git checkout abc; make build; bin/dyno bench produce --nodes 3 --size 1024 --seed 5": {ID: "20260101.01-produce", Kind: record.KindSuite, Commit: commit,
-			Seeds: []uint64{5, 6}, Config: map[string]any{"nodes": 3, "record_bytes": 1024}},
+		"git checkout abc; make build; bin/dyno bench produce --nodes 3 --size 1024 --window 5s --warmup 0.5s --seed 5": {ID: "20260101.01-produce", Kind: record.KindSuite, Commit: commit,
+			Seeds: []uint64{5, 6}, Config: map[string]any{"nodes": 3, "record_bytes": 1024, "window_s": 5.0, "warmup_s": 0.5}},
 		"git checkout abc; make build; make build-peers; bin/dyno experiment fsync --only a,b --repetitions 10 --seed 1": {ID: "20260101.01-fsync-part", Kind: record.KindExperiment, Commit: commit,
-			Config: map[string]any{"only": "a,b", "repetitions_headline": 10.0, "seed": 1.0, "version_x": "1"}},
+			Config: map[string]any{"only": "a,b", "repetitions_headline": 10.0, "repetitions_asked": 10.0, "seed": 1.0, "version_x": "1"}},
+		"make build; bin/dyno experiment rwlock --seed 2": {ID: "20260101.01-rwlock", Kind: record.KindExperiment, Commit: record.Commit{Hash: record.Unknown},
+			Config: map[string]any{"repetitions_headline": 10.0, "seed": 2.0}}, // as often as the experiment does
+		"make build; bin/dyno maxrate --slo p99=10ms --slo p999=50ms --nodes 1 --acks all --bad 0.05 --start 10000 --highest 100000000 --trial 3s --confirm 15s --trials-max 300": {
+			ID: "20260101.01-maxrate", Kind: record.KindExperiment, Commit: record.Commit{Hash: record.Unknown},
+			Config: map[string]any{"slo": "p99<=10ms,p999<=50ms", "nodes": 1.0, "acks": "all", "bad": 0.05, "start": 1e4, "highest": 1e8, "trial_s": 3.0, "confirm_s": 15.0,
+				"trials_max": 300.0, "producers": 0.0}},
+		"make build; bin/dyno maxrate --slo max=1s --brokers HOST:PORT,... --topic TOPIC --create --producers 4 --rf 1": {
+			ID: "20260101.02-maxrate", Kind: record.KindExperiment, Commit: record.Commit{Hash: record.Unknown},
+			Config: map[string]any{"slo": "max<=1s", "brokers": 2.0, "topic": "01234567", "create": true, "rf": 1.0, "producers": 4.0}},
 		"make build; bin/dyno experiment idle --quick": {ID: "20260101.01-idle-quick", Kind: record.KindExperiment, Commit: record.Commit{Hash: record.Unknown}},
 	} {
 		if got := strings.Join(repeat(run), "; "); got != want {
@@ -289,6 +298,15 @@ func TestLoadSection(t *testing.T) {
 	write("detail.json", `{"config":{"mode":"open","rate":120,"profile":{"arrivals":"burst"}}}`) // it has no one rate
 	if got := titles(); !strings.Contains(got, "Response over time; Sent and answered over time; Backpressure over time; ") {
 		t.Errorf("charts %q", got)
+	}
+	write("series.jsonl", second+`{"start_ns":1000000000,"end_ns":2000000000,"response_ns":null}`+"\n"+`{"start_ns":2500000000,"end_ns":3000000000,"response_ns":{"p50":1}}`)
+	s, err := loadSection(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The log begins with the second that is measured: all axes begin with the load.
+	if rows := s.Figures[1].Data.Rows; s.Figures[1].Title != "Response over time" || len(rows) == 0 || !slices.Contains(rows[0], "3") {
+		t.Errorf("%s begins at %v, want the middle of the first interval from 2.5 s on", s.Figures[1].Title, rows)
 	}
 	write("series.jsonl", second+"{")
 	if _, err := loadSection(dir); err == nil || !strings.Contains(err.Error(), "line 2") {

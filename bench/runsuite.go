@@ -143,7 +143,6 @@ func suiteVerdict(run *record.Run) record.Verdict {
 	records := 0.0
 	var unsaid []string
 	for _, arm := range run.Arms {
-		good := 0
 		for _, rep := range arm.Repetitions {
 			records += rep.Values["acked"]
 			text := fmt.Sprintf("%s, repetition %d: %s", arm.Name, rep.Number, rep.Problem)
@@ -152,11 +151,9 @@ func suiteVerdict(run *record.Run) record.Verdict {
 				return record.Verdict{Result: record.Failed, Text: text}
 			case record.Invalid:
 				unsaid = append(unsaid, text)
-			default:
-				good++
 			}
 		}
-		if 2*good <= len(arm.Repetitions) {
+		if !mostlyGood(&arm) {
 			v.Result = record.Invalid
 		}
 	}

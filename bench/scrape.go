@@ -14,6 +14,16 @@ import (
 // counters are the samples of one Prometheus page, summed over labels.
 type counters map[string]float64
 
+// need says which of these counters are missing: none is never the same as zero.
+func (c counters) need(names ...string) error {
+	for _, name := range names {
+		if _, ok := c[name]; !ok {
+			return fmt.Errorf("the brokers do not serve %s", name)
+		}
+	}
+	return nil
+}
+
 // scrapeMax bounds one page; dyno's has some hundred lines.
 const scrapeMax = 8 << 20
 

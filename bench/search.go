@@ -98,7 +98,8 @@ func (c *MaxrateConfig) validate() error {
 }
 
 // described is the effective configuration as results print it. A cluster that runs
-// is told apart by a checksum: its addresses are nobody's business.
+// and its topic are told apart by checksums: their names are nobody's business. What
+// that topic has of partitions and replicas is its own, unless the search may make it.
 func (c *MaxrateConfig) described() map[string]any {
 	m := map[string]any{"slo": sloText(c.SLO), "bad": c.Search.Bad, "width": c.Search.Width, "start": c.Search.Start, "lowest": c.Search.Lowest,
 		"highest": c.Search.Highest, "trials_max": c.Search.TrialsMax, "seed": c.Search.Seed, "partitions": c.Partitions, "rf": c.RF, "acks": c.Acks,
@@ -109,9 +110,17 @@ func (c *MaxrateConfig) described() map[string]any {
 		return m
 	}
 	brokers := slices.Sorted(slices.Values(c.Brokers))
-	m["brokers"], m["cluster"] = len(brokers), fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(strings.Join(brokers, ","))))
+	m["brokers"], m["cluster"] = len(brokers), checksum(strings.Join(brokers, ","))
+	m["topic"], m["create"] = checksum(c.Topic), c.Create
+	if !c.Create {
+		delete(m, "partitions")
+		delete(m, "rf")
+	}
 	return m
 }
+
+// checksum tells a name from others without telling it.
+func checksum(name string) string { return fmt.Sprintf("%08x", crc32.ChecksumIEEE([]byte(name))) }
 
 // spec is the load of every trial.
 func (c *MaxrateConfig) spec() loadSpec {
@@ -146,11 +155,12 @@ func RunMaxrate(ctx context.Context, opt Options, cfg MaxrateConfig) (_ *record.
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
 	e := &Experiment{Name: searchName, Config: cfg.described()}
-	led, err := openLedger(opt.Results, e, l.env.Fingerprint, opt.source, nil)
+	led, err := openLedger(opt.Results, e, &l.env, opt.source, nil)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, led.close()) }()
+	l.recall(led)
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	s := &search{cfg: &cfg, lab: l, ledger: led, rateSearch: &rateSearch{plan: plan, slo: cfg.SLO, spec: cfg.spec(), long: cfg.Confirm, load: l.external}}
@@ -181,7 +191,8 @@ type search struct {
 	ledger *ledger
 }
 
-// all makes the trials that the ledger does not have.
+// all makes the trials that the ledger does not have. After a broken promise no rate is
+// asked for any more.
 func (s *search) all(ctx context.Context) error {
 	kept := s.kept()
 	for {
@@ -192,6 +203,9 @@ func (s *search) all(ctx context.Context) error {
 		if old, ok := kept[len(s.trials)+1]; ok && old.Trial == t {
 			s.take(old)
 			s.lab.progress.skip()
+			if old.rep.Status == record.Failed {
+				return nil
+			}
 			continue
 		}
 		kept = nil // what an older plan did after this was another search
@@ -199,17 +213,22 @@ func (s *search) all(ctx context.Context) error {
 		s.expect()
 		made, err := s.one(ctx, t)
 		if err != nil {
-			return &Interrupted{Kept: s.ledger.kept(), Of: s.lab.progress.total, Err: fmt.Errorf("%s: %w", made.arm(), err)}
+			return s.interrupted(fmt.Errorf("%s: %w", made.arm(), err))
 		}
 		s.take(made)
-		if err := s.ledger.add(fmt.Sprintf("%s#%d", made.arm(), made.rep.Order), made.rep, made.why); err != nil {
-			return err
+		if err := s.lab.keep(s.ledger, fmt.Sprintf("%s#%d", made.arm(), made.rep.Order), made.rep, made.why); err != nil {
+			return s.interrupted(err)
 		}
 		s.lab.progress.step(time.Since(begun))
 		if made.rep.Status == record.Failed {
-			return nil // a broken promise: no rate is asked for any more
+			return nil
 		}
 	}
+}
+
+// interrupted tells what is kept.
+func (s *search) interrupted(err error) error {
+	return &Interrupted{Kept: s.ledger.kept(), Of: s.lab.progress.total, Err: err}
 }
 
 // one makes a trial, on a machine that is quiet or is said not to be.

@@ -108,7 +108,9 @@ func TestMaxrateGoesOnWhereItStopped(t *testing.T) {
 		return nil
 	}}
 	opt, cfg = searchOf(t, first)
-	_, err = RunMaxrate(t.Context(), opt, cfg)
+	busy := opt
+	busy.quiet.Share = -1 // each trial says so
+	_, err = RunMaxrate(t.Context(), busy, cfg)
 	var left *Interrupted
 	if !errors.As(err, &left) || left.Kept != stop {
 		t.Fatalf("interrupted: %v", err)
@@ -122,13 +124,58 @@ func TestMaxrateGoesOnWhereItStopped(t *testing.T) {
 	if rest.made != whole.made-stop || got.Verdict.Text != want.Verdict.Text || len(got.Seeds) != len(want.Seeds) {
 		t.Errorf("%d trials of %d were made after %d were kept; %q, want %q", rest.made, whole.made, stop, got.Verdict.Text, want.Verdict.Text)
 	}
-	if out := opt.Out.(*strings.Builder).String(); !strings.Contains(out, "failed: p99 is ") || !strings.Contains(out, "17 trials come from an interrupted search") {
+	if out := opt.Out.(*strings.Builder).String(); !strings.Contains(out, "failed: p99 is ") || !strings.Contains(out, "17 trials come from an interrupted search") ||
+		!strings.Contains(out, "% of the CPU before search") {
 		t.Errorf("the table of a search that went on:\n%s", out)
 	}
 	again := &kneeLoad{knee: 43_000}
 	cfg.load = again.run
 	if _, err := RunMaxrate(t.Context(), opt, cfg); err != nil || again.made != whole.made {
 		t.Errorf("a finished search left %d trials of %d to make: %v", again.made, whole.made, err)
+	}
+}
+
+// A broken promise ends a search also when an earlier invocation met it, and a ledger
+// that cannot be written says what is kept.
+func TestMaxrateAsksNothingAfterABrokenPromise(t *testing.T) {
+	for status, made := range map[string]int{record.Failed: 0, record.OK: 1} {
+		plan, err := maxrate.New(maxrate.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, _ := plan.Next()
+		k := &kneeLoad{knee: 43_000}
+		x := bareExperiment(t)
+		s := &search{cfg: &MaxrateConfig{Brokers: []string{"a:1"}, Trial: 1, Confirm: 5}, lab: x.lab, ledger: x.ledger,
+			rateSearch: &rateSearch{plan: plan, slo: []Bound{{"p99", 10 * time.Millisecond}}, load: k.run}}
+		old := rateTrial{Trial: first, rep: record.Repetition{Order: 1, Status: status, Values: map[string]float64{valueHeld: 1}}}
+		if err := x.ledger.add(ledgerLine{Arm: old.arm() + "#1", Repetition: old.rep}); err != nil {
+			t.Fatal(err)
+		}
+		x.ledger.file.Close()
+		var left *Interrupted
+		if err := s.all(t.Context()); k.made != made || errors.As(err, &left) != (made > 0) || made > 0 && left.Kept != 1 {
+			t.Errorf("%s: %d trials, %v", status, k.made, err)
+		}
+	}
+}
+
+// Another topic is another search, and no name is told. What a topic that was there has
+// of partitions is not known.
+func TestMaxrateDescribesAClusterThatRuns(t *testing.T) {
+	described := func(c MaxrateConfig) map[string]any { c.setDefaults(); return c.described() }
+	mine, yours := described(MaxrateConfig{Brokers: []string{"a:1"}, Topic: "mine"}), described(MaxrateConfig{Brokers: []string{"a:1"}, Topic: "yours"})
+	made := described(MaxrateConfig{Brokers: []string{"a:1"}, Topic: "mine", Create: true})
+	if mine["topic"] == yours["topic"] || mine["topic"] == "mine" || mine["topic"] != made["topic"] || mine["create"] != false || made["create"] != true {
+		t.Errorf("%v, %v, %v", mine, yours, made)
+	}
+	for _, key := range []string{"partitions", "rf"} {
+		if mine[key] != nil || made[key] == nil {
+			t.Errorf("%s: %v of a topic that was there, %v of one that is made", key, mine[key], made[key])
+		}
+	}
+	if own := described(MaxrateConfig{}); own["topic"] != nil || own["create"] != nil || own["partitions"] != clusterParts {
+		t.Errorf("fresh brokers: %v", own)
 	}
 }
 

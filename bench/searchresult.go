@@ -70,7 +70,7 @@ func (s *search) publish(config map[string]any) (*record.Run, error) {
 	}
 	run.Verdict = s.verdict()
 	if s.ledger.resumed > 0 {
-		s.lab.caution(fmt.Sprintf("%d trials come from an interrupted search on the same machine and commit", s.ledger.resumed))
+		s.lab.cautionLast(fmt.Sprintf("%d trials come from an interrupted search on the same machine and commit", s.ledger.resumed))
 	}
 	s.lab.finish(run)
 	dir, report, err := s.lab.seal(run, searchName, nothingBeside)

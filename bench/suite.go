@@ -116,6 +116,7 @@ func (c *SuiteConfig) plan() []step {
 // measure runs one repetition with fresh brokers, a fresh generator and a fresh
 // directory. files is where the generator leaves its histograms.
 func (s *suite) measure(ctx context.Context, st step, files string) (record.Repetition, error) {
+	s.phase = "" // one that fails early has met none
 	rep := record.Repetition{Number: st.number, Seed: st.seed, Status: record.OK, Values: map[string]float64{}}
 	rate := 0.0
 	if st.arm == armHalf {

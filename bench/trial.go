@@ -45,6 +45,14 @@ type measured struct {
 	apart string // how replicas differ; "" where they do not, or were not compared
 }
 
+// kept says whether the cluster gave back what it took. Error: ErrViolation.
+func (m *measured) kept() error {
+	if m.load.Violation != "" {
+		return fmt.Errorf("%w: %s", ErrViolation, m.load.Violation)
+	}
+	return nil
+}
+
 // run starts the brokers, loads them and stops them. It returns when all of them
 // have ended.
 func (t *trial) run(ctx context.Context) (measured, error) {

@@ -23,6 +23,11 @@ func conclude(run *record.Run, goals []Goal) record.Verdict {
 	v.Text = fmt.Sprintf("%d of %d targets met, %d missed, %d unclear", count[record.OK], len(goals), count[record.Failed],
 		count[record.Unclear]+count[record.Invalid])
 	switch {
+	case len(goals) == 0:
+		v.Text = "no target"
+		if slices.ContainsFunc(run.Arms, func(arm record.Arm) bool { return !mostlyGood(&arm) }) {
+			v.Result = record.Unclear
+		}
 	case count[record.Failed] > 0:
 		v.Result = record.Failed
 	case count[record.OK] < len(goals):
@@ -40,6 +45,29 @@ func conclude(run *record.Run, goals []Goal) record.Verdict {
 		}
 	}
 	return v
+}
+
+// good is how many repetitions of an arm count.
+func good(arm *record.Arm) (n int) {
+	for _, rep := range arm.Repetitions {
+		if rep.Status == record.OK {
+			n++
+		}
+	}
+	return n
+}
+
+// mostlyGood says whether the majority of an arm's repetitions count.
+func mostlyGood(arm *record.Arm) bool { return 2*good(arm) > len(arm.Repetitions) }
+
+// repetitionsWord is how many repetitions an arm's figures rest on, of how many where
+// not all of them count.
+func repetitionsWord(arm *record.Arm) string {
+	n, of := good(arm), len(arm.Repetitions)
+	if n == of {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%d/%d", n, of)
 }
 
 // publish writes the result, prints it and removes the ledger.
@@ -70,7 +98,7 @@ func (x *experiment) publish(cfg ExperimentConfig) (_ *record.Run, err error) {
 	}
 	run.Verdict.Fits = fits(run)
 	if x.ledger.resumed > 0 {
-		x.lab.caution(fmt.Sprintf("%d repetitions come from an interrupted invocation on the same machine and commit", x.ledger.resumed))
+		x.lab.cautionLast(fmt.Sprintf("%d repetitions come from an interrupted invocation on the same machine and commit", x.ledger.resumed))
 	}
 	x.lab.finish(run)
 	name := x.Name
@@ -123,7 +151,7 @@ func writeExperiment(w io.Writer, run *record.Run, columns []column) error {
 	fmt.Fprintln(t)
 	for i := range run.Arms {
 		arm := &run.Arms[i]
-		fmt.Fprintf(t, "%s\t%d\t", arm.Name, len(arm.Repetitions))
+		fmt.Fprintf(t, "%s\t%s\t", arm.Name, repetitionsWord(arm))
 		for _, c := range columns {
 			fmt.Fprintf(t, "%s\t", c.middle(arm))
 		}

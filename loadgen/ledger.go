@@ -1,7 +1,5 @@
 package loadgen
 
-import "math/bits"
-
 // fate is what the client learned of a record.
 type fate uint8
 
@@ -218,21 +216,6 @@ func (p *partitionLedger) lost(limit int, found func(seq uint64)) (n int64) {
 					limit--
 					found(seq)
 				}
-			}
-		}
-	}
-	return n
-}
-
-// present counts records read back.
-func (p *partitionLedger) present() (n int64) {
-	for _, s := range p.seen {
-		switch {
-		case s == &seenFull:
-			n += chunkRecords
-		case s != nil:
-			for _, w := range s {
-				n += int64(bits.OnesCount64(w))
 			}
 		}
 	}

@@ -46,8 +46,10 @@ func TestLedgerTwin(t *testing.T) {
 				rt.Fatalf("record %d is named lost", seq)
 			}
 		}
-		if got := p.present(); got != int64(len(tw.seen)) {
-			rt.Fatalf("%d present, want %d", got, len(tw.seen))
+		for seq := range uint64(n) {
+			if got := p.seenAt(seq); got != tw.seen[seq] {
+				rt.Fatalf("record %d was read back: %v", seq, got)
+			}
 		}
 	})
 }

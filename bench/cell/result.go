@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,34 +11,31 @@ import (
 
 // Result is what one cell measured.
 type Result struct {
-	Ops         int64   `json:"ops"`        // records, or writes of a raw loop
-	Bytes       int64   `json:"bytes"`      // payload
-	Seconds     float64 `json:"seconds"`    // from go to the last durable byte
-	Syncs       int64   `json:"syncs"`      // as the log counts them
-	P50Ns       float64 `json:"p50_ns"`     // time one append waited to be durable
-	P99Ns       float64 `json:"p99_ns"`     //
-	CPUSeconds  float64 `json:"cpu_s"`      // of the measured time, user and system
-	ProcessDisk int64   `json:"disk_bytes"` // what this process caused to be written, same time
-	Verified    int64   `json:"verified"`   // records found again after reopening; equals Ops
-	Phase       string  `json:"phase"`      // state of the space written into
+	Ops        int64   `json:"ops"`      // records, or writes of a raw loop
+	Bytes      int64   `json:"bytes"`    // payload
+	Seconds    float64 `json:"seconds"`  // from go to the last durable byte
+	Syncs      int64   `json:"syncs"`    // as the log counts them
+	P50Ns      float64 `json:"p50_ns"`   // time one append waited to be durable
+	P99Ns      float64 `json:"p99_ns"`   //
+	CPUSeconds float64 `json:"cpu_s"`    // of the measured time, user and system
+	Verified   int64   `json:"verified"` // records found again after reopening; equals Ops
+	Phase      string  `json:"phase"`    // state of the space written into
 }
 
 // meter takes the differences of one measured stretch.
 type meter struct {
 	start time.Time
 	cpu   float64
-	disk  int64
 }
 
 func startMeter() meter {
-	return meter{start: time.Now(), cpu: cpuSeconds(), disk: diskBytes()}
+	return meter{start: time.Now(), cpu: cpuSeconds()}
 }
 
 // stop fills in everything that is a difference over the measured time.
 func (m meter) stop(r *Result) {
 	r.Seconds = time.Since(m.start).Seconds()
 	r.CPUSeconds = cpuSeconds() - m.cpu
-	r.ProcessDisk = diskBytes() - m.disk
 }
 
 // latencies sorts the waiting times of all appends and takes two of them.
@@ -59,23 +54,6 @@ func cpuSeconds() float64 {
 		return 0
 	}
 	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano()).Seconds()
-}
-
-// diskBytes is write_bytes of proc_pid_io(5): what this process caused to be
-// sent to a device. File system metadata is not in it; the parent reads the
-// device's own counter for that.
-func diskBytes() int64 {
-	raw, err := os.ReadFile("/proc/self/io")
-	if err != nil {
-		return 0
-	}
-	for _, line := range strings.Split(string(raw), "\n") {
-		if v, ok := strings.CutPrefix(line, "write_bytes: "); ok {
-			n, _ := strconv.ParseInt(v, 10, 64)
-			return n
-		}
-	}
-	return 0
 }
 
 // forget drops a file's pages from the cache, so that verification reads the

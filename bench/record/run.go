@@ -137,7 +137,7 @@ type Target struct {
 	Against     string  `json:"against,omitempty"`
 	AtLeast     float64 `json:"at_least,omitempty"` // of a ratio
 	AtMost      float64 `json:"at_most,omitempty"`  // of a bound, in the measure's unit; absent is 0
-	Worst       bool    `json:"worst,omitempty"`    // the bound is judged by the worst repetition
+	Worst       bool    `json:"worst,omitempty"`    // the bound is judged by the worst repetition, one that Failed among them
 	Ratio       float64 `json:"ratio,omitempty"`    // median of the per-repetition ratios
 	Value       float64 `json:"value,omitempty"`    // of a bound: median of the repetitions, or the worst
 	Low         float64 `json:"low"`                // interval of that median; range of the repetitions where Worst

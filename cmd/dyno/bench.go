@@ -29,7 +29,8 @@ func newBenchCommand() *cobra.Command {
 		Long: `Measure this dyno: each repetition starts fresh brokers in a fresh directory, loads them over the Kafka protocol and reads
 every record back. The suite produce has saturating windows and windows at half of that rate. It prints a table, the change
 against the last good result of this machine, and the path of an HTML report. Results go to results/local unless --record.
-The suite peers compares dyno's log alone with those of etcd and HashiCorp (the arms "peers" of dyno experiment fsync).
+The suite peers compares dyno's log alone with those of etcd and HashiCorp (the arms "peers" of dyno experiment fsync); of the
+flags about what is measured it takes --repetitions (default 10) and --seed.
 Exit codes: 0 good, 1 a record was lost, duplicated, reordered or corrupted, 64 usage, 69 could not run or says nothing.`,
 		Example:   benchExamples,
 		ValidArgs: []string{"produce", "peers"},
@@ -47,8 +48,11 @@ Exit codes: 0 good, 1 a record was lost, duplicated, reordered or corrupted, 64 
 				return err
 			}
 			if len(args) == 1 && args[0] == "peers" {
-				_, err := bench.RunExperiment(cmd.Context(), "fsync", opt,
-					bench.ExperimentConfig{Only: []string{"peers"}, Peers: peersProgram(&opt)})
+				of, err := peersConfig(cmd, &cfg, &opt)
+				if err != nil {
+					return err
+				}
+				_, err = bench.RunExperiment(cmd.Context(), "fsync", opt, of)
 				return labError(err)
 			}
 			if len(cfg.Dyno) == 0 || cfg.Dyno[0] == "" {
@@ -73,6 +77,21 @@ Exit codes: 0 good, 1 a record was lost, duplicated, reordered or corrupted, 64 
 	addLabFlags(cmd, &opt)
 	cmd.AddCommand(newBenchChildCommand())
 	return cmd
+}
+
+// peersConfig is the experiment that the suite peers is. Its arms are logs without a
+// cluster, so it refuses what says how a cluster is loaded.
+func peersConfig(cmd *cobra.Command, cfg *bench.SuiteConfig, opt *bench.Options) (bench.ExperimentConfig, error) {
+	out := bench.ExperimentConfig{Only: []string{"peers"}, Peers: peersProgram(opt), Seed: cfg.Seed}
+	for _, name := range []string{"nodes", "partitions", "size", "window", "warmup", "profile", "dyno"} {
+		if cmd.Flags().Changed(name) {
+			return out, usageError("--%s is of the suite produce: peers compares logs without a cluster", name)
+		}
+	}
+	if cmd.Flags().Changed("repetitions") {
+		out.Repetitions = cfg.Repetitions
+	}
+	return out, nil
 }
 
 // noZeros refuses a zero that was typed: in a configuration it means the default.

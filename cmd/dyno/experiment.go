@@ -58,7 +58,7 @@ Exit codes: 0 ran, 1 a log or a cluster did not give back what it took, 64 usage
 	f.SortFlags = false
 	f.BoolVar(&cfg.Quick, "quick", false, "tiny sizes, few repetitions, no waiting for quiet: to see that it runs")
 	f.StringSliceVar(&cfg.Only, "only", nil, "families of arms to run, such as peers,commit (default all)")
-	f.IntVar(&cfg.Repetitions, "repetitions", 0, "of the arms that carry a target (default the experiment's own: 10 of fsync, rwlock and batching, 3 of idle and where recovery ends all nodes, 6 of the others)")
+	f.IntVar(&cfg.Repetitions, "repetitions", 0, "of the arms that carry a target and of those beside them (default the experiment's own: 10 in fsync, rwlock, batching and raft-version; 3 in idle, in the idle arms of partitions, where acks counts losses and where recovery ends all nodes; else 6)")
 	cfg.Dyno = make([]string, 1)
 	f.StringVar(&cfg.Dyno[0], "dyno", "", "dyno program whose brokers are measured (default this one)")
 	f.StringVar(&cfg.Peers, "peers", "", "the dyno-peers program (default beside dyno)")
