@@ -20,7 +20,7 @@ func newTrialsCommand() *cobra.Command {
 a planted fault, in which every PASS is a miss. With --count so many are run first, by the gate's whole rule, and a line is
 added to trials.jsonl for each, whatever it says. A trial takes minutes; after an interruption the same command goes on where
 it stopped.`,
-		Example: "  dyno trials\n  dyno trials --count 20 --micro\n  dyno trials --count 20 --micro --mutant spin-record:60 --metric produce_cpu",
+		Example: "  dyno trials\n  dyno trials --count 20 --micro\n  dyno trials --count 20 --micro --mutant spin-record:300 --metric produce_cpu",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := noZeros(cmd, "count", "steal-max", "foreign-max", "memory-max"); err != nil {
