@@ -240,11 +240,9 @@ func (c *compare) build(ctx context.Context, repo *build.Repo) (same bool, err e
 		}
 		if err != nil {
 			err = fmt.Errorf("%s: %w", side, blameDisk(dir, err))
-		}
-		if err != nil && side == paired.Base {
-			return false, &badBase{err}
-		}
-		if err != nil {
+			if side == paired.Base {
+				err = &badBase{err}
+			}
 			return false, err
 		}
 	}

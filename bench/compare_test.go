@@ -486,6 +486,10 @@ func TestMicroRun(t *testing.T) {
 	if err := m.check(t.Context(), p, t.TempDir()); err != nil {
 		t.Error(err)
 	}
+	other := &microLane{lab: l, scale: 20, work: "something else"}
+	if err := other.check(t.Context(), p, t.TempDir()); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "something else") {
+		t.Errorf("a program that does other work than base's: %v", err)
+	}
 	runs := []laneRun{{p, t.TempDir(), paired.Turn{Place: 1}}, {p, t.TempDir(), paired.Turn{Place: 2}}}
 	outs, err := m.run(t.Context(), runs, func(pid int) (string, error) { return os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)) })
 	if err != nil || len(outs) != len(runs) || !outs[0].Began.Before(outs[1].Began) {
