@@ -155,7 +155,6 @@ func marked(lines []draw.Series) []draw.Series {
 type second struct {
 	StartNs      int64 `json:"start_ns"`
 	EndNs        int64 `json:"end_ns"`
-	Warmup       bool  `json:"warmup"`
 	Sent         int64 `json:"sent"`
 	Acked        int64 `json:"acked"`
 	Backpressure int64 `json:"backpressure"`
@@ -241,12 +240,8 @@ func rateFigure(seconds []second, offered float64) draw.Figure {
 	end := float64(seconds[len(seconds)-1].EndNs) / 1e9
 	sent, answered := draw.Series{Name: "sent", Hue: 2}, draw.Series{Name: "answered", Hue: 0}
 	var rate span
-	warmup := 0.0
 	for i := range seconds {
 		s := &seconds[i]
-		if s.Warmup {
-			warmup = float64(s.EndNs) / 1e9
-		}
 		if s.long() <= sliverMax {
 			continue
 		}
@@ -257,7 +252,7 @@ func rateFigure(seconds []second, offered float64) draw.Figure {
 		}
 	}
 	plot := draw.Plot{Title: "Sent and answered over time", X: draw.Linear("seconds", 0, end), Series: marked([]draw.Series{sent, answered})}
-	plot.Text = fmt.Sprintf("Between %s and %s records per second; the first %s s are warm-up.", draw.Short(rate.low), draw.Short(rate.high), draw.Short(warmup))
+	plot.Text = fmt.Sprintf("Between %s and %s records per second; the first %s s are warm-up.", draw.Short(rate.low), draw.Short(rate.high), draw.Short(measuredFrom(seconds)))
 	if offered > 0 {
 		rate.hold(offered)
 		plot.Title = "Offered, sent and answered over time"
