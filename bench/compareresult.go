@@ -43,7 +43,7 @@ type Verdict struct {
 	Identical   bool           `json:"identical"`        // both are one program; nothing was run
 	Behind      bool           `json:"behind,omitempty"` // head cannot take the load that base takes
 	Blocks      int            `json:"blocks"`           // that count, null blocks and confirmation included
-	Redone      int            `json:"redone"`           // that were set aside for the machine's sake
+	Redone      int            `json:"redone"`           // that were set aside and run again
 	Seed        uint64         `json:"seed,omitempty"`
 	Metrics     []MetricResult `json:"metrics,omitempty"`
 	Decision    *gate.Decision `json:"decision,omitempty"` // what the rule made of the blocks, where it came to that

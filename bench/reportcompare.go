@@ -29,7 +29,7 @@ func comparisonSection(run *record.Run, dir string) (section, error) {
 	}
 	if found {
 		s.Words = append(s.Words, fmt.Sprintf("%s: %s. Base %.12s, head %.12s.", v.Verdict, strings.TrimSuffix(v.Text, "."), v.Base, v.Head),
-			fmt.Sprintf("%d blocks of four runs count, %d were set aside for the machine's sake.", v.Blocks, v.Redone))
+			fmt.Sprintf("%d blocks of four runs count, %d were set aside and run again.", v.Blocks, v.Redone))
 		s.compared(run, &v)
 	}
 	var counters gate.Report

@@ -113,12 +113,13 @@ func (a *auditor) closed(c *Closed) error {
 	if want := a.plan.Toss(a.ledger.Header.Seed, c.Slot).Order; c.Order != want {
 		return fmt.Errorf("%s: order %s, the coin fell on %s", c.Slot, c.Order, want)
 	}
-	if disturbed := len(a.limits.exceeded(c.Signals)) > 0; disturbed != (len(c.Redo) > 0) {
-		return fmt.Errorf("%s: set aside is %v, by its signals it should be %v", c.Slot, len(c.Redo) > 0, disturbed)
+	quiet, bad := len(a.limits.exceeded(c.Signals)) == 0, slices.ContainsFunc(ran, func(r *Run) bool { return r.Status != OK })
+	behind := quiet && bad && a.ledger.headAlone(a.plan.Toss(a.ledger.Header.Seed, c.Slot), c.Slot, c.Try)
+	if aside := (bad || !quiet) && !behind; aside != (len(c.Redo) > 0) {
+		return fmt.Errorf("%s: set aside is %v, by its signals and runs it should be %v", c.Slot, len(c.Redo) > 0, aside)
 	}
-	bad := slices.ContainsFunc(ran, func(r *Run) bool { return r.Status != OK })
-	if quiet := len(c.Redo) == 0; (c.Void != "") != (bad && quiet) {
-		return fmt.Errorf("%s: void is %q, with a bad run %v and quiet %v", c.Slot, c.Void, bad, quiet)
+	if behind != (c.Void != "") {
+		return fmt.Errorf("%s: void is %q, by its runs head is behind: %v", c.Slot, c.Void, behind)
 	}
 	if len(c.Redo) == 0 && c.Void == "" {
 		a.done[c.Slot] = true

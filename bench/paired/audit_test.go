@@ -120,7 +120,7 @@ var choiceFaults = map[string]ledgerFault{
 		i := slices.IndexFunc(lines, isRun)
 		lines[i].Run.Status = Failed
 		return lines
-	}, "with a bad run true"},
+	}, "by its signals and runs it should be true"},
 	"a run from nowhere": {func(lines []Line) []Line {
 		i := slices.IndexFunc(lines, isLinked)
 		return slices.Delete(lines, i, i+1)

@@ -81,9 +81,10 @@ type Run struct {
 }
 
 // Closed ends a try whose four runs are all there. With a reason in Redo it does
-// not count and the block is run again. With one in Void a run said nothing although
-// the machine was quiet: that ends the comparison, but for the first block in which
-// all of head's say nothing and all of base's are good, which is run again.
+// not count and the block is run again: the machine was disturbed, or a run said
+// nothing. With one in Void neither of head's runs said anything, and both of base's
+// did, on a quiet machine: the first such block is run again, the second ends the
+// comparison.
 type Closed struct {
 	Slot
 	Try     int        `json:"try"`
@@ -295,8 +296,23 @@ func (l *Ledger) kept(stage Stage) (n int) {
 	return n
 }
 
+// headAlone says whether the runs of a try that say nothing are head's, and all of
+// them: its load is what base takes.
+func (l *Ledger) headAlone(toss Toss, s Slot, try int) bool {
+	if toss.Null {
+		return false
+	}
+	for _, line := range l.Lines {
+		r := line.Run
+		if r != nil && r.Slot == s && r.Try == try && (r.Side == Head) != (r.Status == Invalid) {
+			return false
+		}
+	}
+	return true
+}
+
 // Redone is how many whole blocks of a stage were set aside, for signals of the
-// machine.
+// machine or a run that said nothing.
 func (l *Ledger) Redone(stage Stage) (n int) {
 	for _, line := range l.Lines {
 		if c := line.Closed; c != nil && c.Stage == stage && len(c.Redo) > 0 {

@@ -160,12 +160,8 @@ func (c *Comparison) over() (End, bool, error) {
 	behind := 0
 	for _, line := range c.Ledger.Lines {
 		if line.Closed != nil && line.Closed.Void != "" {
-			why := fmt.Sprintf("%s: %s", line.Closed.Slot, line.Closed.Void)
-			if !c.headAlone(line.Closed) {
-				return End{Unfit: why}, true, nil
-			}
 			if behind++; behind == behindBlocks {
-				return End{Behind: why}, true, nil
+				return End{Behind: fmt.Sprintf("%s: %s", line.Closed.Slot, line.Closed.Void)}, true, nil
 			}
 		}
 		switch r := line.Run; {
@@ -178,7 +174,7 @@ func (c *Comparison) over() (End, bool, error) {
 	}
 	for stage, of := range map[Stage]int{Main: c.nextLook(), Confirm: c.Plan.Rule.Confirm} {
 		if redone := c.Ledger.Redone(stage); float64(redone) > c.Plan.Rule.RedoShare*float64(of) {
-			return End{Unfit: fmt.Sprintf("%d blocks of %d were disturbed by the machine: %s", redone, of, c.lastRedo())}, true, nil
+			return End{Unfit: fmt.Sprintf("%d blocks of %d had to be set aside: %s", redone, of, c.lastRedo())}, true, nil
 		}
 	}
 	return End{}, false, nil
@@ -187,21 +183,6 @@ func (c *Comparison) over() (End, bool, error) {
 // behindBlocks is how many quiet blocks it takes in which all of head's runs say
 // nothing and all of base's are good; the first may be chance, and is run again.
 const behindBlocks = 2
-
-// headAlone says whether the runs of a block that say nothing are head's, and all of
-// them: its load is what base takes.
-func (c *Comparison) headAlone(closed *Closed) bool {
-	if c.Plan.Toss(c.Ledger.Header.Seed, closed.Slot).Null {
-		return false
-	}
-	for _, line := range c.Ledger.Lines {
-		r := line.Run
-		if r != nil && r.Slot == closed.Slot && r.Try == closed.Try && (r.Side == Head) != (r.Status == Invalid) {
-			return false
-		}
-	}
-	return true
-}
 
 // nextLook is how many blocks the look has that the blocks so far lead to.
 func (c *Comparison) nextLook() (of int) {
@@ -288,9 +269,13 @@ func (c *Comparison) block(ctx context.Context, s Slot, turn Turn) error {
 	if err != nil {
 		return err
 	}
-	closed := &Closed{Slot: s, Try: try, Order: toss.Order, Signals: Between(before, c.Stand.Look()), Void: void, At: time.Now()}
-	if closed.Redo = c.Limits.exceeded(closed.Signals); len(closed.Redo) > 0 {
-		closed.Void = ""
+	closed := &Closed{Slot: s, Try: try, Order: toss.Order, Signals: Between(before, c.Stand.Look()), At: time.Now()}
+	closed.Redo = c.Limits.exceeded(closed.Signals)
+	switch quiet := len(closed.Redo) == 0; {
+	case quiet && c.Ledger.headAlone(toss, s, try):
+		closed.Void = void
+	case quiet && void != "":
+		closed.Redo = []string{void}
 	}
 	return c.Ledger.add(Line{Closed: closed})
 }

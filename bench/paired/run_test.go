@@ -276,14 +276,31 @@ func TestBadRunsEndIt(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, end, err)
 		}
 	}
-	f := spoil(Invalid, mainOf(Base))
-	if end, _, err := compare(t, t.Context(), t.TempDir(), f, &wants{look: 6}); err != nil || !strings.Contains(end.Unfit, "3 lost") || len(f.runs)%4 != 0 {
-		t.Errorf("invalid: %+v, %v, after %d runs", end, err, len(f.runs))
+}
+
+// TestInvalidRuns: a run that says nothing costs its block, which is run again; more
+// than the redo share of such blocks, and the machine was not fit.
+func TestInvalidRuns(t *testing.T) {
+	for most, want := range map[int]func(End) bool{
+		1: decided,
+		9: func(e End) bool {
+			return strings.Contains(e.Unfit, "set aside") && strings.Contains(e.Unfit, "too late")
+		},
+	} {
+		spoilt := 0
+		f := &fake{spoil: func(_ int, turn Turn, o *Outcome) {
+			if turn.Side == Base && turn.Place < 3 && spoilt < most {
+				spoilt++
+				o.Status, o.Problem, o.Values = Invalid, "too late", nil
+			}
+		}}
+		end, l, err := compare(t, t.Context(), t.TempDir(), f, &wants{look: 6})
+		if err != nil || !want(end) || len(f.runs)%4 != 0 || l.Redone(Main) == 0 {
+			t.Errorf("%d runs say nothing: %+v, %v, %d redone of %d runs", most, end, err, l.Redone(Main), len(f.runs))
+		}
 	}
 }
 
-// A run that says nothing in a block that was disturbed is the disturbance's fault:
-// the block is run again, as it would be whatever came of its runs.
 // A head that cannot do what base does is found out, in two blocks; one may be chance.
 func TestHeadFallsBehind(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -310,6 +327,8 @@ func TestHeadFallsBehind(t *testing.T) {
 	}
 }
 
+// A run that says nothing in a block that was disturbed is the disturbance's fault:
+// the block is run again, as it would be whatever came of its runs.
 func TestInvalidRunOfADisturbedBlock(t *testing.T) {
 	f := &fake{steal: func(link int) float64 { return map[bool]float64{true: 0.05}[link == 2] }}
 	f.spoil = func(n int, _ Turn, o *Outcome) {
