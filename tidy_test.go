@@ -46,6 +46,7 @@ var imports = map[string][]string{
 	"engine/kafka":               {"engine/ids", "engine/partition", "engine/replica"},
 	"engine/enginetest":          {"engine", "engine/...", "wal", "wal/..."},
 	"engine":                     {"engine/...", "wal", "wal/..."},
+	"loadgen":                    {"bench/stats"},
 	"bench":                      {"engine", "engine/...", "wal", "wal/...", "loadgen", "bench/..."},
 	"bench/stats":                {},
 	"bench/maxrate":              {},
@@ -59,7 +60,7 @@ var imports = map[string][]string{
 var never = map[string][]string{
 	"engine":  {"bench", "loadgen", "cmd"},
 	"wal":     {"engine", "bench", "loadgen", "cmd"},
-	"loadgen": {"engine", "wal", "bench", "cmd"},
+	"loadgen": {"engine", "wal", "cmd"},
 	"bench":   {"cmd"},
 }
 

@@ -205,16 +205,13 @@ func counterTables(rows []gate.Row) []draw.Table {
 			verdict += ": " + r.Note
 		}
 		into := &moved
-		if r.Verdict == gate.Pass && r.Note == "" && (r.Change == nil || math.Abs(*r.Change) < stillMax) {
+		if r.Still() {
 			into = &still
 		}
 		into.Rows = append(into.Rows, []string{r.Name, counterText(r.Base, r.Unit), counterText(r.Head, r.Unit), change, verdict})
 	}
 	return slices.DeleteFunc([]draw.Table{moved, still}, func(t draw.Table) bool { return len(t.Rows) == 0 })
 }
-
-// stillMax is the change below which a counter is as it was.
-const stillMax = 0.0005
 
 func counterText(v *float64, unit string) string {
 	if v == nil {

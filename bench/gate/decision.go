@@ -1,11 +1,5 @@
 package gate
 
-import (
-	"bytes"
-	"encoding/json"
-	"fmt"
-)
-
 // Verdict is what a decision comes to.
 type Verdict string
 
@@ -93,32 +87,4 @@ type Decision struct {
 	Redone    int       `json:"redone"` // blocks that did not count, the confirmation included
 	Findings  []Finding `json:"findings"`
 	Rule      Rule      `json:"rule"`
-}
-
-// Encode is the written form of a decision, indented JSON with a newline at the end.
-func (d *Decision) Encode() ([]byte, error) {
-	b, err := json.MarshalIndent(d, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("encode decision: %w", err)
-	}
-	return append(b, '\n'), nil
-}
-
-// Decode reads what Encode wrote, and refuses unknown fields, verdicts and other
-// versions. Error: ErrDecision.
-func Decode(b []byte) (*Decision, error) {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	var d Decision
-	if err := dec.Decode(&d); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDecision, err)
-	}
-	if d.Version != DecisionVersion {
-		return nil, fmt.Errorf("%w: version %d, this is version %d", ErrDecision, d.Version, DecisionVersion)
-	}
-	switch d.Verdict {
-	case Pass, Fail, Inconclusive, Unmeasurable, Continue:
-		return &d, nil
-	}
-	return nil, fmt.Errorf("%w: verdict %q", ErrDecision, d.Verdict)
 }

@@ -3,51 +3,10 @@ package gate
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"flag"
 	"os"
-	"reflect"
-	"strings"
 	"testing"
 )
-
-func TestDecisionsSurviveTheirWrittenForm(t *testing.T) {
-	noisy := measured(0.3)
-	ledger := measured(0.01, 0.05, 0, 0, 0)
-	ledger.Ledger = map[string][]float64{"records_per_s": {0.01, -0.01, 0.02, 0.3}}
-	for _, e := range []*Evidence{until(noisy, 0, 0), noisy, ledger, until(ledger, 15, 0), measured(0.01)} {
-		d := judged(t, Default(), e)
-		b, err := d.Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		back, err := Decode(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !reflect.DeepEqual(d, back) {
-			t.Errorf("wrote %+v\nread %+v", d, back)
-		}
-	}
-}
-
-func TestDecodeRefuses(t *testing.T) {
-	b, err := judged(t, Default(), measured(0.01)).Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{
-		"nothing":         "",
-		"another version": strings.Replace(string(b), `"version": 1`, `"version": 2`, 1),
-		"unknown verdict": strings.Replace(string(b), `"PASS"`, `"FINE"`, 1),
-		"unknown field":   strings.Replace(string(b), `"look"`, `"glance"`, 1),
-		"cut off":         string(b[:len(b)/2]),
-	} {
-		if _, err := Decode([]byte(text)); !errors.Is(err, ErrDecision) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
 
 // storeAnew makes the stored ledger anew: go test ./bench/gate -run DeadGate -store-ledger
 var storeAnew = flag.Bool("store-ledger", false, "write the stored ledger anew")

@@ -10,6 +10,4 @@ var (
 	// the coin did not give, a run of the wrong commit, a value that is missing, a
 	// block that is missing or there twice. Nothing is judged then.
 	ErrEvidence = errors.New("evidence is not sound")
-	// ErrDecision is a written decision that this version does not read.
-	ErrDecision = errors.New("not a decision")
 )

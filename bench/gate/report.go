@@ -52,8 +52,8 @@ type Row struct {
 // the same code differ by a few.
 const stillMax = 0.0005
 
-// still says that a row passed and that nothing about it is new.
-func (r *Row) still() bool {
+// Still says that a row passed and that nothing about it is new.
+func (r *Row) Still() bool {
 	return r.Verdict == Pass && r.Note == "" && (r.Change == nil || math.Abs(*r.Change) < stillMax)
 }
 

@@ -20,7 +20,7 @@ func (r *Report) Table(all bool) []byte {
 	shown := 0
 	for i := range r.Rows {
 		x := &r.Rows[i]
-		if x.still() && !all {
+		if x.Still() && !all {
 			continue
 		}
 		if shown++; shown == 1 {
@@ -61,7 +61,7 @@ func (r *Report) Markdown() []byte {
 	fmt.Fprintf(&b, "### Gate, lane %s: %s\n\n%s\n\nBase: %s. Head: %s.\n", r.Lane, r.Verdict, cell(r.Text), cell(r.Base.String()), cell(r.Head.String()))
 	var moved, still []*Row
 	for i := range r.Rows {
-		if x := &r.Rows[i]; x.still() {
+		if x := &r.Rows[i]; x.Still() {
 			still = append(still, x)
 		} else {
 			moved = append(moved, x)

@@ -1,7 +1,7 @@
 // Package micro is what one process of a broker does, measured in a process by
 // itself: a batch is decoded, records are appended to the log, a node of a cluster
 // of one takes records and gives them back over its own socket. All parts are done
-// a little in each of many rounds of some 30 ms, and the process waits for its turn
+// a little in each of many rounds of some 10 ms, and the process waits for its turn
 // before each, so that two processes can be measured side by side.
 //
 // It does not compare or judge; two commits are compared by running this package
@@ -9,7 +9,8 @@
 // numbers of records, requests that were encoded beforehand, a client that does no
 // more than count. Figures are CPU seconds of the whole process per million
 // records, and the rates that went with them. What the garbage collector takes is
-// booked on the part in which it happens to run.
+// booked on the part in which it happens to run. A tenth of the rounds at either end is
+// left out of a figure: what interrupts a shared machine falls on few of them.
 //
 // Read next: work.go, node.go.
 package micro

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -63,7 +65,7 @@ func TestEveryPartIsMeasured(t *testing.T) {
 	if err := json.Unmarshal(events[len(events)-1].Result, &res); err != nil {
 		t.Fatal(err)
 	}
-	if want := "decode 25600, fetch 14400, append 640, produce 1200 records of 1024 B"; !strings.Contains(res.Work, want) {
+	if want := "decode 8000, fetch 4800, append 256, produce 400 records of 1024 B"; !strings.Contains(res.Work, want) {
 		t.Errorf("it did %s, want %s", res.Work, want)
 	}
 	if res.Seconds <= 0 || res.Began.IsZero() {
@@ -73,6 +75,29 @@ func TestEveryPartIsMeasured(t *testing.T) {
 		if res.Values[name+"_rate"] <= 0 || res.Values[name+"_cpu"] <= 0 {
 			t.Errorf("%s: %v records/s for %v CPU-s a million", name, res.Values[name+"_rate"], res.Values[name+"_cpu"])
 		}
+	}
+}
+
+// What takes time from a tenth of the rounds, or less, does not show; what every round
+// costs does.
+func TestInterruptedRounds(t *testing.T) {
+	r := &run{costs: map[string][]cost{}}
+	for i := range 20 {
+		c := cost{records: 1000, cpu: 10 * time.Millisecond, wall: 20 * time.Millisecond}
+		if i == 3 || i == 11 {
+			c.cpu, c.wall = c.cpu+time.Second, c.wall+time.Second
+		}
+		r.costs["append"] = append(r.costs["append"], c)
+	}
+	v := r.values()
+	if cpu, rate := v["append_cpu"], v["append_rate"]; math.Abs(cpu-10) > 1e-9 || math.Abs(rate-50_000) > 1e-6 {
+		t.Errorf("%v CPU-s a million, %v records/s", cpu, rate)
+	}
+	for i := range r.costs["append"] {
+		r.costs["append"][i].cpu += time.Duration(i%2) * time.Millisecond
+	}
+	if cpu := r.values()["append_cpu"]; math.Abs(cpu-10.5) > 0.01 {
+		t.Errorf("dearer by 1 ms every other round: %v CPU-s a million", cpu)
 	}
 }
 

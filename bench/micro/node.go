@@ -25,7 +25,7 @@ const (
 	topic = "micro"
 	// The log of the node: all that a run writes fits into the first two segments,
 	// which are ready before it is measured.
-	segmentBytes  = 32 << 20
+	segmentBytes  = 24 << 20
 	spareSegments = 1
 	segmentsReady = spareSegments + 2 // the one in use, the next one, the spare
 	settleEvery   = 10 * time.Millisecond

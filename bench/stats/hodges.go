@@ -21,16 +21,10 @@ func HodgesLehmann(y []float64) float64 {
 	return Median(walsh)
 }
 
-// LowerBound is the one-sided lower bound of the shift of y at a confidence in
-// (0, 1): the largest shift d such that SignFlip of y-d still says that y lies
-// above d. It is -Inf when so few values cannot reach the confidence: LeastP must
-// not exceed 1-confidence.
-func LowerBound(y []float64, confidence float64, seed uint64) float64 {
-	low, _ := bounds(y, 1-confidence, seed)
-	return low
-}
-
-// UpperBound is LowerBound from above: +Inf when the confidence is out of reach.
+// UpperBound is the one-sided upper bound of the shift of y at a confidence in
+// (0, 1): the least shift d such that SignFlip of d-y still says that y lies below
+// d. It is +Inf when so few values cannot reach the confidence: LeastP must not
+// exceed 1-confidence.
 func UpperBound(y []float64, confidence float64, seed uint64) float64 {
 	_, high := bounds(y, 1-confidence, seed)
 	return high

@@ -15,7 +15,7 @@ func series(n int, at func(i int) float64) []float64 {
 	return xs
 }
 
-func TestMSER5CutsTheWarmUp(t *testing.T) {
+func TestMSERCutsTheWarmUp(t *testing.T) {
 	for _, c := range []struct {
 		name      string
 		n         int
@@ -30,7 +30,7 @@ func TestMSER5CutsTheWarmUp(t *testing.T) {
 		{"step in the last third", 300, func(i int) float64 { return 100 + 20*float64(max(0, min(1, i-200))) }, 0, 300, false},
 		{"too short", 49, func(int) float64 { return 100 }, 0, 0, false},
 	} {
-		cut, steady := MSER5(series(c.n, c.at))
+		cut, steady := MSER(series(c.n, c.at), 5)
 		if steady != c.wantState || cut < c.from || cut > c.to {
 			t.Errorf("%s: cut %d, steady %v", c.name, cut, steady)
 		}
@@ -41,12 +41,12 @@ func TestMSER5CutsTheWarmUp(t *testing.T) {
 }
 
 // The formula on paper: ten batches 0 10 10 ... of which the first goes.
-func TestMSER5OfOneBadBatch(t *testing.T) {
+func TestMSEROfOneBadBatch(t *testing.T) {
 	xs := make([]float64, 50)
 	for i := range xs[5:] {
 		xs[i+5] = 10
 	}
-	if cut, steady := MSER5(xs); cut != 5 || !steady {
+	if cut, steady := MSER(xs, 5); cut != 5 || !steady {
 		t.Errorf("cut %d, steady %v", cut, steady)
 	}
 }

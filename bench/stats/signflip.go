@@ -1,7 +1,5 @@
 package stats
 
-import "math"
-
 // SignFlip is the one-sided p-value of paired block values whose signs were
 // decided by a coin: the share of sign vectors under which the studentised mean is
 // at least as large as the observed one, which counts itself. Large positive
@@ -23,22 +21,6 @@ func SignFlip(y []float64, seed uint64) float64 {
 	extreme := 0
 	for j := range flips(len(y), seed) {
 		if s.sum(j) <= tie*magnitude {
-			extreme++
-		}
-	}
-	return share(extreme, len(y))
-}
-
-// SignFlipTwoSided is SignFlip for a change in either direction: the share of sign
-// vectors whose mean is at least as far from zero. The least it can be is
-// 2^(1-len(y)).
-func SignFlipTwoSided(y []float64, seed uint64) float64 {
-	mustHave(y)
-	s := newSubsets(y)
-	total, magnitude := sum(y)
-	extreme := 0
-	for j := range flips(len(y), seed) {
-		if math.Abs(total-2*s.sum(j)) >= math.Abs(total)-tie*magnitude {
 			extreme++
 		}
 	}

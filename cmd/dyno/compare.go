@@ -30,7 +30,7 @@ func newCompareCommand() *cobra.Command {
 		Long: `Compare two commits of this checkout. Both are built alike; if they make the same program, that is all. Otherwise their brokers
 run in turn, in blocks of four runs whose order a coin decides, each with fresh brokers in a fresh directory, linked anew for
 each block. This program makes the load for both. With --micro, parts of one process are measured instead:
-the four runs of a block are alive together and take turns of some 30 ms.
+the four runs of a block are alive together and take turns of some 10 ms.
 It prints each metric of both sides, by how much head is worse, and what change it would have seen. After an interruption the
 same command goes on where it stopped.
 After a FAIL, or with --attribute, the functions that got slower are named: 12 further blocks are run with CPU profiles of the
