@@ -99,7 +99,7 @@ func (c *compare) profiles(ctx context.Context, p profiler, main *paired.Ledger,
 	}
 	l, phase := p.profiled(metric, load, into)
 	led, err := paired.OpenLedger(into, paired.Header{Lane: l.name(), Base: c.base.Hash, Head: c.head.Hash, Toolchain: c.builder.Toolchain(),
-		Fingerprint: c.lab.env.Fingerprint, Began: time.Now().UTC().Truncate(time.Second)}, false)
+		Fingerprint: c.lab.env.Fingerprint, Seed: paired.ProfileSeed(main.Header.Seed), Began: time.Now().UTC().Truncate(time.Second)}, false)
 	if err != nil {
 		return nil, err
 	}

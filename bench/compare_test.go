@@ -251,6 +251,36 @@ func TestCompareTwoCommits(t *testing.T) {
 	toyResult(t, &opt, v)
 }
 
+// A result that cannot be written leaves the ledger, and no null blocks: the same command
+// would add them once more.
+func TestNullBlocksWaitForTheResult(t *testing.T) {
+	if testing.Short() {
+		t.Skip("links a dozen programs")
+	}
+	opt, cfg, l := toyCompare(t, toyRepo(t), "slower")
+	inTheWay := filepath.Join(opt.Results, VerdictFile)
+	if err := os.MkdirAll(inTheWay, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	nulls := filepath.Join(opt.Results, ".nulls-toy.jsonl")
+	if _, err := Compare(t.Context(), opt, cfg); err == nil || len(ledgers(t, &opt)) != 1 {
+		t.Errorf("a verdict that cannot be written: %v, ledgers %v", err, ledgers(t, &opt))
+	}
+	if _, err := os.Stat(nulls); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("null blocks of a comparison without a result: %v", err)
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	l.runs = nil
+	if _, err := Compare(t.Context(), opt, cfg); err != nil || len(l.runs) != 0 {
+		t.Errorf("once more: %v after %d runs", err, len(l.runs))
+	}
+	if text, err := os.ReadFile(nulls); err != nil || strings.Count(string(text), `"cost"`) != 1 {
+		t.Errorf("null blocks: %s, %v", text, err)
+	}
+}
+
 // toyResult looks at what a comparison wrote and printed.
 func toyResult(t *testing.T, opt *Options, v *Verdict) {
 	t.Helper()
@@ -504,6 +534,30 @@ func TestMicroRun(t *testing.T) {
 				t.Errorf("%s is %v", metric.Name, out.Values[metric.Name])
 			}
 		}
+	}
+	if pids := strays(); len(pids) > 0 {
+		t.Errorf("processes left: %v", pids)
+	}
+}
+
+// A run of the micro lane that breaks a promise is a broken promise, not a run that
+// could not be made; the runs before it, which were alive with it, say nothing.
+func TestMicroRunBreaksAPromise(t *testing.T) {
+	opt, _, strays := fakeLab(t, fakeLoses)
+	l, err := openLab(t.Context(), &opt, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	p := &program{side: paired.Base, path: os.Args[0]}
+	loses := filepath.Join(t.TempDir(), fakeLoses)
+	if err := os.Mkdir(loses, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	runs := []laneRun{{p, t.TempDir(), paired.Turn{Place: 1}}, {p, loses, paired.Turn{Place: 2}}, {p, t.TempDir(), paired.Turn{Place: 3}}}
+	outs, err := (&microLane{lab: l}).run(t.Context(), runs, func(int) (string, error) { return "this", nil })
+	if err != nil || len(outs) != 2 || outs[0].Status != paired.Invalid || outs[1].Status != paired.Failed || !strings.Contains(outs[1].Problem, "3 records of 4") {
+		t.Errorf("%+v, %v", outs, err)
 	}
 	if pids := strays(); len(pids) > 0 {
 		t.Errorf("processes left: %v", pids)

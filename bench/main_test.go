@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -27,6 +28,7 @@ import (
 	"go.uber.org/goleak"
 
 	"dyno/bench/cell"
+	"dyno/bench/micro"
 )
 
 // The test binary plays dyno: started with "up" it is a cluster of fake brokers
@@ -44,6 +46,7 @@ const (
 	fakeBroken = "broken" // exits at once with an error
 	fakeApart  = "apart"  // good, but node 3 holds other bytes
 	fakeDies   = "dies"   // ends by itself once it is asked to take records
+	fakeLoses  = "loses"  // good, but its micro lane breaks a promise in a directory of this name
 	fakeOld    = "old"    // knows neither the flags nor the works of today
 )
 
@@ -56,8 +59,11 @@ func TestMain(m *testing.M) {
 		case "up":
 			os.Exit(fakeUp(os.Args[2:]))
 		case "child", "bench":
-			if os.Getenv(fakeEnv) == fakeOld {
+			switch os.Getenv(fakeEnv) {
+			case fakeOld:
 				os.Exit(fakeChildOf(nil))
+			case fakeLoses:
+				os.Exit(fakeChildOf(map[string]cell.Work{workMicro: losesRecords}))
 			}
 			if err := ServeChild(context.Background(), os.Stdout); err != nil {
 				os.Exit(1)
@@ -119,6 +125,18 @@ func fakeChildOf(works map[string]cell.Work) int {
 		return 1
 	}
 	return 0
+}
+
+// losesRecords plays a run of the micro lane whose node gives back less than it took.
+func losesRecords(ctx context.Context, raw json.RawMessage, s *cell.Session) (any, error) {
+	var spec micro.Spec
+	if err := errors.Join(json.Unmarshal(raw, &spec), s.Report(struct{}{}), s.Await(ctx)); err != nil {
+		return nil, err
+	}
+	if filepath.Base(spec.Dir) == fakeLoses {
+		return nil, fmt.Errorf("fetch: %w: 3 records of 4", cell.ErrVerify)
+	}
+	return micro.Result{Began: time.Now(), Seconds: 1}, nil
 }
 
 // fakeUp is `dyno up` with an in-memory broker.

@@ -61,7 +61,8 @@ type Function struct {
 	Rose Change  `json:"rose"`         // what it is named for: less what fell with it
 	From string  `json:"from"`         // the caller through which most of it comes
 	In   []Part  `json:"in,omitempty"` // where the rise lies
-	// Share is the part of the whole rise; 0 where the whole did not rise.
+	// Share is the part of the whole rise; 0 where that is within its noise: a share of
+	// what may be nothing has no meaning.
 	Share   float64  `json:"share"`
 	Against []string `json:"against,omitempty"` // functions whose fall was taken off
 }
@@ -239,8 +240,8 @@ func (a *attributor) seenAbove(f *function) bool {
 }
 
 func (a *attributor) add(f Function, of *function) {
-	if whole := a.out.Total.More; whole > 0 {
-		f.Share = f.Rose.More / whole
+	if whole := &a.out.Total; whole.Low > 0 {
+		f.Share = f.Rose.More / whole.More
 	}
 	if !f.Deep {
 		a.named[of.id] = true

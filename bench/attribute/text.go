@@ -17,14 +17,19 @@ func (a *Attribution) Headline() string {
 		return "no function got slower by more than noise; " + total + ": a change that waits instead of working does not show in a CPU profile"
 	}
 	f := &a.Named[0]
-	return fmt.Sprintf("%s got slower by %.3f CPU-s per million records%s; %s", f.Name, f.Rose.More, f.share(), total)
+	of := ""
+	if f.Share > 0 {
+		of = ", " + f.share() + " of the rise"
+	}
+	return fmt.Sprintf("%s got slower by %.3f CPU-s per million records%s; %s", f.Name, f.Rose.More, of, total)
 }
 
+// share is Share for people.
 func (f *Function) share() string {
 	if f.Share <= 0 {
-		return ""
+		return "-"
 	}
-	return fmt.Sprintf(", %.0f %% of the rise", 100*f.Share)
+	return fmt.Sprintf("%.0f %%", 100*f.Share)
 }
 
 // notes are what a row has no column for.
@@ -81,7 +86,7 @@ func (a *Attribution) WriteText(w io.Writer) error {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 		fmt.Fprintf(t, "  CPU-s/M\tinterval\tof rise\tq\tfunction\n")
 		left = a.rows(func(f *Function) {
-			fmt.Fprintf(t, "  %+.3f\t%+.3f to %+.3f\t%.0f %%\t%.2g\t%s\n", f.Rose.More, f.Rose.Low, f.Rose.High, 100*f.Share, f.Q, f.Name)
+			fmt.Fprintf(t, "  %+.3f\t%+.3f to %+.3f\t%s\t%.2g\t%s\n", f.Rose.More, f.Rose.Low, f.Rose.High, f.share(), f.Q, f.Name)
 			if notes := f.notes(); notes != "" {
 				fmt.Fprintf(t, "\t\t\t\t  %s\n", notes)
 			}
@@ -105,7 +110,7 @@ func (a *Attribution) WriteMarkdown(w io.Writer) error {
 	if len(a.Named) > 0 {
 		fmt.Fprintf(w, "| function | CPU-s per million records | interval | of the rise | q | |\n|---|---:|---:|---:|---:|---|\n")
 		left = a.rows(func(f *Function) {
-			fmt.Fprintf(w, "| `%s` | %+.3f | %+.3f to %+.3f | %.0f %% | %.2g | %s |\n", f.Name, f.Rose.More, f.Rose.Low, f.Rose.High, 100*f.Share, f.Q, escape(f.notes()))
+			fmt.Fprintf(w, "| `%s` | %+.3f | %+.3f to %+.3f | %s | %.2g | %s |\n", f.Name, f.Rose.More, f.Rose.Low, f.Rose.High, f.share(), f.Q, escape(f.notes()))
 		})
 		fmt.Fprintln(w)
 	}

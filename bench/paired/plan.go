@@ -101,6 +101,9 @@ const (
 // ConfirmSeed is the seed of the coins of a confirmation.
 func ConfirmSeed(seed uint64) uint64 { return source(seed, "confirmation").Uint64() }
 
+// ProfileSeed is the seed of the blocks that are profiled after a comparison; never 0.
+func ProfileSeed(seed uint64) uint64 { return 1 + source(seed, "profiles").Uint64N(1<<63-1) }
+
 // source is the chance of one purpose: the same for the same seed, unlike any
 // other's.
 func source(seed uint64, purpose string) *rand.Rand {
