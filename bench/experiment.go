@@ -167,6 +167,10 @@ func RunExperiment(ctx context.Context, name string, opt Options, cfg Experiment
 	if err := e.findPeers(ctx, cfg.Peers); err != nil {
 		return nil, err
 	}
+	mixed, err := e.mixed(cfg.Dyno, opt.Child)
+	if err != nil {
+		return nil, err
+	}
 	if e.needsDyno() {
 		if err := checkDyno(cfg.Dyno); err != nil {
 			return nil, err
@@ -188,6 +192,9 @@ func RunExperiment(ctx context.Context, name string, opt Options, cfg Experiment
 	}
 	defer func() { err = errors.Join(err, led.close()) }()
 	l.recall(led)
+	if mixed != "" {
+		l.cautionLast(mixed)
+	}
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	x := &experiment{Experiment: &e, lab: l, ledger: led, peers: cfg.Peers, dyno: cfg.Dyno, http: &http.Client{Transport: transport}}
@@ -234,6 +241,27 @@ func (e *Experiment) needsPeers() bool {
 // needsDyno says whether any cell starts a dyno.
 func (e *Experiment) needsDyno() bool {
 	return slices.ContainsFunc(e.Cells, func(c Cell) bool { return c.NeedsDyno })
+}
+
+// mixed says which families measure this program although another dyno was asked for;
+// "" if none do. Error: ErrUsage if no arm would start that other one.
+func (e *Experiment) mixed(dyno, child []string) (string, error) {
+	if len(dyno) == 0 || len(child) == 0 || dyno[0] == child[0] {
+		return "", nil
+	}
+	if !e.needsDyno() {
+		return "", fmt.Errorf("%w: no arm of this experiment starts a dyno, they all measure the program that runs them: leave out --dyno, and use that dyno's own `experiment`", ErrUsage)
+	}
+	var own []string
+	for _, c := range e.Cells {
+		if family, _, _ := strings.Cut(c.Arm, "/"); !c.NeedsDyno && !c.NeedsPeers && !slices.Contains(own, family) {
+			own = append(own, family)
+		}
+	}
+	if len(own) == 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("the arms %s measured the dyno that ran the experiment, not the one of --dyno", strings.Join(own, ", ")), nil
 }
 
 // findPeers asks dyno-peers which versions it was built with, and writes them

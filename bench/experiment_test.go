@@ -330,6 +330,28 @@ func TestExperimentRefusesNonsense(t *testing.T) {
 	}
 }
 
+// Arms that start no dyno measure the program that runs them, whatever --dyno says.
+func TestAnotherDynoIsNotMixedIn(t *testing.T) {
+	here, other := []string{"bin/dyno"}, []string{"old/dyno"}
+	acks := experiments["acks"].build(ExperimentConfig{Quick: true})
+	if text, err := acks.mixed(other, here); err != nil || text != "the arms power measured the dyno that ran the experiment, not the one of --dyno" {
+		t.Errorf("acks: %q, %v", text, err)
+	}
+	if text, err := acks.mixed(here, here); err != nil || text != "" {
+		t.Errorf("acks with its own dyno: %q, %v", text, err)
+	}
+	if err := acks.restrict([]string{"power"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := acks.mixed(other, here); !errors.Is(err, ErrUsage) {
+		t.Errorf("nothing starts the other dyno: %v", err)
+	}
+	idle := experiments["idle"].build(ExperimentConfig{Quick: true})
+	if text, err := idle.mixed(other, here); err != nil || text != "" {
+		t.Errorf("idle starts nothing else: %q, %v", text, err)
+	}
+}
+
 // Repetitions are asked for where there are targets, and are part of what tells
 // one ledger from another.
 func TestRepetitionsOfHeadlineCells(t *testing.T) {
