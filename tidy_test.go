@@ -56,11 +56,12 @@ var imports = map[string][]string{
 	"cmd/dyno":                   {"engine", "engine/...", "wal", "wal/...", "loadgen", "bench", "bench/..."},
 }
 
-// never holds for tests too: from below the first, nothing below the others.
+// never holds for tests too: from below the first, nothing below the others, but for
+// what imports names in full.
 var never = map[string][]string{
 	"engine":  {"bench", "loadgen", "cmd"},
 	"wal":     {"engine", "bench", "loadgen", "cmd"},
-	"loadgen": {"engine", "wal", "cmd"},
+	"loadgen": {"engine", "wal", "bench", "cmd"},
 	"bench":   {"cmd"},
 }
 
@@ -190,7 +191,7 @@ func TestImports(t *testing.T) {
 				continue
 			}
 			for root, list := range never {
-				if below(s.dir, root) && slices.ContainsFunc(list, func(l string) bool { return below(pkg, l) }) {
+				if below(s.dir, root) && !slices.Contains(imports[root], pkg) && slices.ContainsFunc(list, func(l string) bool { return below(pkg, l) }) {
 					t.Errorf("%s: %s never imports %s", tr.at(i.Pos()), root, pkg)
 				}
 			}

@@ -112,7 +112,7 @@ func (c *compare) profiles(ctx context.Context, p profiler, main *paired.Ledger,
 	case err != nil:
 		return nil, err
 	case end.Decision == nil:
-		return nil, errors.New(end.Broken + end.Unfit)
+		return nil, errors.New(end.Broken + end.Unfit + end.Behind)
 	}
 	blocks, err := profiledBlocks(led, into)
 	if err != nil {

@@ -36,9 +36,8 @@ const (
 	macroPasses      = 2               // of the reader, beside the verification
 	macroSaturated   = 2 * time.Second // about how long the saturated part lasts for base
 	macroProbe       = 4 * time.Second
-	// macroLoad is the share of what base reaches that every run is offered. A record
-	// costs more at it than at the limit, for batches are smaller: half of the rate
-	// took 80 % of two cores, and the generator, which shares them, came late.
+	// macroLoad is the share of what base reaches that every run is offered. At half of
+	// it the generator, which shares the cores with three brokers, came late.
 	macroLoad = 0.3
 )
 

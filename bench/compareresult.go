@@ -44,6 +44,7 @@ type Verdict struct {
 	Behind      bool           `json:"behind,omitempty"` // head cannot take the load that base takes
 	Blocks      int            `json:"blocks"`           // that count, null blocks and confirmation included
 	Redone      int            `json:"redone"`           // that were set aside and run again
+	Work        string         `json:"work,omitempty"`   // what a run does, as the lane describes it
 	Seed        uint64         `json:"seed,omitempty"`
 	Metrics     []MetricResult `json:"metrics,omitempty"`
 	Decision    *gate.Decision `json:"decision,omitempty"` // what the rule made of the blocks, where it came to that
@@ -102,7 +103,7 @@ func writeWhole(path string, raw []byte) error {
 
 // verdict is one without a verdict.
 func (c *compare) verdict() *Verdict {
-	return &Verdict{Schema: verdictSchema, Lane: c.lane.name(), Base: c.base.Hash, Head: c.head.Hash, Fingerprint: c.lab.env.Fingerprint}
+	return &Verdict{Schema: verdictSchema, Lane: c.lane.name(), Base: c.base.Hash, Head: c.head.Hash, Fingerprint: c.lab.env.Fingerprint, Work: c.loadText()}
 }
 
 // publish writes the result directory with everything that was measured, prints
@@ -120,6 +121,9 @@ func (c *compare) publish(led *paired.Ledger, end paired.End, found *attributed)
 		v.Verdict, v.Text = gate.Unmeasurable, end.Unfit
 	default:
 		v.Verdict, v.Text = end.Decision.Verdict, end.Decision.Reason
+	}
+	if base, head := led.Mute(&c.cfg.plan); base+head > 0 {
+		c.lab.cautionLast(fmt.Sprintf("%d runs of base and %d of head said nothing, and their blocks were run again: had head's been bad for their cost, what is bounded would be less than it is", base, head))
 	}
 	if led.Resumed > 0 {
 		c.lab.cautionLast(fmt.Sprintf("%d blocks come from an interrupted invocation", led.Resumed))

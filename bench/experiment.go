@@ -193,7 +193,7 @@ func RunExperiment(ctx context.Context, name string, opt Options, cfg Experiment
 	defer func() { err = errors.Join(err, led.close()) }()
 	l.recall(led)
 	if mixed != "" {
-		l.cautionLast(mixed)
+		l.caution(mixed)
 	}
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
@@ -246,11 +246,11 @@ func (e *Experiment) needsDyno() bool {
 // mixed says which families measure this program although another dyno was asked for;
 // "" if none do. Error: ErrUsage if no arm would start that other one.
 func (e *Experiment) mixed(dyno, child []string) (string, error) {
-	if len(dyno) == 0 || len(child) == 0 || dyno[0] == child[0] {
+	if len(dyno) == 0 || len(child) == 0 || samePath(dyno[0], child[0]) {
 		return "", nil
 	}
 	if !e.needsDyno() {
-		return "", fmt.Errorf("%w: no arm of this experiment starts a dyno, they all measure the program that runs them: leave out --dyno, and use that dyno's own `experiment`", ErrUsage)
+		return "", fmt.Errorf("%w: no arm of this experiment starts a dyno: leave out --dyno, and use that dyno's own `experiment`", ErrUsage)
 	}
 	var own []string
 	for _, c := range e.Cells {
@@ -262,6 +262,16 @@ func (e *Experiment) mixed(dyno, child []string) (string, error) {
 		return "", nil
 	}
 	return fmt.Sprintf("the arms %s measured the dyno that ran the experiment, not the one of --dyno", strings.Join(own, ", ")), nil
+}
+
+// samePath says whether two paths name the same file; paths of no file if they are equal.
+func samePath(a, b string) bool {
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	if errA != nil || errB != nil {
+		return a == b
+	}
+	return os.SameFile(x, y)
 }
 
 // findPeers asks dyno-peers which versions it was built with, and writes them

@@ -337,6 +337,13 @@ func TestAnotherDynoIsNotMixedIn(t *testing.T) {
 	if text, err := acks.mixed(other, here); err != nil || text != "the arms power measured the dyno that ran the experiment, not the one of --dyno" {
 		t.Errorf("acks: %q, %v", text, err)
 	}
+	again := filepath.Join(t.TempDir(), "again")
+	if err := os.Symlink(os.Args[0], again); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := acks.mixed([]string{again}, []string{os.Args[0]}); err != nil || text != "" {
+		t.Errorf("the same program by another path: %q, %v", text, err)
+	}
 	if text, err := acks.mixed(here, here); err != nil || text != "" {
 		t.Errorf("acks with its own dyno: %q, %v", text, err)
 	}

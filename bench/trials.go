@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -36,6 +37,7 @@ type TrialLine struct {
 	Fingerprint string       `json:"fingerprint"`
 	Seed        uint64       `json:"seed"`
 	StealMax    float64      `json:"steal_max,omitempty"` // the limit for a block; 0: not noted
+	Work        string       `json:"work,omitempty"`      // what a run does, as its lane describes it; not noted at first
 	Verdict     gate.Verdict `json:"verdict"`
 	Text        string       `json:"text"`
 	Blocks      int          `json:"blocks"`
@@ -76,7 +78,7 @@ func RunTrials(ctx context.Context, opt Options, cfg CompareConfig, root string,
 
 func newTrialLine(v *Verdict, cfg *CompareConfig, took time.Duration) *TrialLine {
 	l := &TrialLine{Schema: trialsSchema, At: time.Now().UTC().Truncate(time.Second), Seconds: took.Round(time.Second).Seconds(), Lane: v.Lane,
-		Metric: cfg.Metric, Commit: v.Head, Mutant: cfg.Mutant, Fingerprint: v.Fingerprint, Seed: v.Seed, StealMax: cfg.Limits.Steal, Verdict: v.Verdict, Text: v.Text,
+		Metric: cfg.Metric, Commit: v.Head, Mutant: cfg.Mutant, Fingerprint: v.Fingerprint, Seed: v.Seed, StealMax: cfg.Limits.Steal, Work: v.Work, Verdict: v.Verdict, Text: v.Text,
 		Blocks: v.Blocks, Redone: v.Redone}
 	if v.Decision == nil || v.Decision.Look == 0 {
 		return l
@@ -101,6 +103,7 @@ func ReadTrials(root string) ([]TrialLine, error) {
 // TrialCount sums up the trials of one kind.
 type TrialCount struct {
 	Lane, Metric, Mutant string
+	Work                 string
 	StealMax             float64
 	Fingerprint          string
 	Trials               int
@@ -113,19 +116,19 @@ type TrialCount struct {
 }
 
 // of says whether a trial is of this kind. What another machine did, or one that took
-// more CPU away, is another kind.
+// more CPU away, is another kind, and so are runs that do other work.
 func (c *TrialCount) of(l *TrialLine) bool {
-	return c.Lane == l.Lane && c.Metric == l.Metric && c.Mutant == l.Mutant && c.StealMax == l.StealMax && c.Fingerprint == l.Fingerprint
+	return c.Lane == l.Lane && c.Metric == l.Metric && c.Mutant == l.Mutant && c.Work == l.Work && c.StealMax == l.StealMax && c.Fingerprint == l.Fingerprint
 }
 
-// CountTrials sums up by lane, deciding metric, mutant, limit of steal and machine, in
+// CountTrials sums up by lane, deciding metric, mutant, work, limit of steal and machine, in
 // the order in which the kinds first appear.
 func CountTrials(lines []TrialLine) (counts []*TrialCount) {
 	changes := map[*TrialCount]map[string][]float64{}
 	for _, l := range lines {
 		at := slices.IndexFunc(counts, func(c *TrialCount) bool { return c.of(&l) })
 		if at < 0 {
-			c := &TrialCount{Lane: l.Lane, Metric: l.Metric, Mutant: l.Mutant, StealMax: l.StealMax, Fingerprint: l.Fingerprint, Verdicts: map[gate.Verdict]int{}, Changes: map[string]float64{}}
+			c := &TrialCount{Lane: l.Lane, Metric: l.Metric, Mutant: l.Mutant, Work: l.Work, StealMax: l.StealMax, Fingerprint: l.Fingerprint, Verdicts: map[gate.Verdict]int{}, Changes: map[string]float64{}}
 			at, counts = len(counts), append(counts, c)
 			changes[c] = map[string][]float64{}
 		}
@@ -151,13 +154,21 @@ func CountTrials(lines []TrialLine) (counts []*TrialCount) {
 // WriteTrials prints the counts as they fell.
 func WriteTrials(w io.Writer, counts []*TrialCount) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "lane\tdecided by\tmutant\tsteal below\tmachine\ttrials\tPASS\tFAIL\tINCONCLUSIVE\tUNMEASURABLE\tchance of FAIL, 95 %\tfound, median")
+	fmt.Fprintln(t, "lane\tdecided by\tmutant\twork\tsteal below\tmachine\ttrials\tPASS\tFAIL\tINCONCLUSIVE\tUNMEASURABLE\tchance of FAIL, 95 %\tfound, median")
 	for _, c := range counts {
 		v := c.Verdicts
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%.1f to %.1f %%\t%s\n", c.Lane, cmp.Or(c.Metric, "all"), cmp.Or(c.Mutant, "none (A/A)"), stealText(c.StealMax), c.Fingerprint, c.Trials,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%.1f to %.1f %%\t%s\n", c.Lane, cmp.Or(c.Metric, "all"), cmp.Or(c.Mutant, "none (A/A)"), workText(c.Work), stealText(c.StealMax), c.Fingerprint, c.Trials,
 			v[gate.Pass], v[gate.Fail], v[gate.Inconclusive], v[gate.Unmeasurable], 100*c.FailLow, 100*c.FailHigh, changesText(c.Changes))
 	}
 	return t.Flush()
+}
+
+// workText names a kind of work; the lines of the file have it in words.
+func workText(work string) string {
+	if work == "" {
+		return "not noted"
+	}
+	return fmt.Sprintf("%.6x", sha256.Sum256([]byte(work)))
 }
 
 func stealText(limit float64) string {

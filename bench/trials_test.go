@@ -35,7 +35,7 @@ func TestTrialsAreKept(t *testing.T) {
 	seeds := map[uint64]bool{}
 	for _, line := range lines {
 		seeds[line.Seed] = true
-		if line.Commit != head || line.Mutant != "" || line.Verdict != gate.Inconclusive || line.Blocks != 2 || line.Changes["cost"] != 0.1 {
+		if line.Commit != head || line.Mutant != "" || line.Verdict != gate.Inconclusive || line.Blocks != 2 || line.Work != `{"toy":true}` || line.Changes["cost"] != 0.1 {
 			t.Errorf("%+v", line)
 		}
 	}
@@ -82,9 +82,10 @@ func TestTrialsAreCounted(t *testing.T) {
 	add(1, TrialLine{Lane: "t", Verdict: gate.Unmeasurable})
 	add(1, TrialLine{Lane: "micro", Verdict: gate.Fail, StealMax: 0.3}) // another kind, as is another machine
 	add(1, TrialLine{Lane: "micro", Verdict: gate.Fail, Fingerprint: "elsewhere"})
+	add(1, TrialLine{Lane: "micro", Verdict: gate.Fail, Work: "longer rounds"})
 	counts := CountTrials(lines)
-	if len(counts) != 5 {
-		t.Fatalf("%d kinds, want 5", len(counts))
+	if len(counts) != 6 {
+		t.Fatalf("%d kinds, want 6", len(counts))
 	}
 	aa, detect, unfit := counts[0], counts[1], counts[2]
 	if aa.Trials != 200 || aa.Verdicts[gate.Pass] != 200 || aa.FailLow != 0 || math.Abs(aa.FailHigh-0.0183) > 1e-4 || aa.Changes["cpu"] != 0.001 {

@@ -14,7 +14,8 @@ const (
 	steadyAtLeast = 10 // intervals; below 50 they are taken one by one, for five per batch would leave too few batches
 )
 
-// steadyState applies MSER-5 to a series of 1 s intervals.
+// steadyState applies MSER-5 to a series of 1 s intervals, below 50 of them one by one; a
+// cut in the second half says that the run never settled.
 func steadyState(perSecond []float64) Steady {
 	if len(perSecond) < steadyAtLeast {
 		return Steady{}

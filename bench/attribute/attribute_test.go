@@ -276,6 +276,19 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestShareOfNothing: a function got slower and another faster, so the whole did not move.
+func TestShareOfNothing(t *testing.T) {
+	a := attribute(t, 5, 12, broker(), broker().with(program{parseStack: 2.1,
+		"dyno/wal.crc<dyno/wal.(*flusher).lay<dyno/wal.(*flusher).run": 0.3}))
+	if len(a.Named) != 1 || a.Named[0].Name != "dyno/engine/partition.ParseBatch" || a.Named[0].Share != 0 {
+		t.Fatalf("%+v", a.Named)
+	}
+	var text bytes.Buffer
+	if err := a.WriteText(&text); err != nil || strings.Contains(a.Headline(), "of the rise") || strings.Contains(text.String(), "%  ") {
+		t.Errorf("%v, %s:\n%s", err, a.Headline(), text.String())
+	}
+}
+
 // TestText wants the guilty function and its figures in both forms.
 func TestText(t *testing.T) {
 	a := attribute(t, 1, 12, broker(), broker().with(program{parseStack: 2.1}))

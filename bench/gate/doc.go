@@ -15,8 +15,8 @@
 //     next block compares base with head or base with base, and in which order. A
 //     block is four runs: ABBA or BAAB, each a fresh process with fresh data. Base
 //     and head are linked anew for each block, with layouts of their own.
-//  3. A block that was disturbed by something other than its result is kept, with
-//     the reason in Redo, and measured again under the same number and order.
+//  3. A block that was disturbed, or of which a run said nothing, is kept, with the
+//     reason in Redo, and measured again under the same number and order.
 //  4. Judge says what to do next (CONTINUE with what it needs) or gives a verdict.
 //     It may be called at any time; only the looks of the rule decide.
 //  5. When it needs a confirmation, Coin with another seed gives the orders.

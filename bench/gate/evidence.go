@@ -24,8 +24,8 @@ type Block struct {
 	Number int   `json:"number"`
 	Null   bool  `json:"null,omitempty"`
 	Order  Order `json:"order"`
-	// Redo says why the block does not count; empty if it does. The reason must be
-	// something that does not depend on its result. The next block has the same
+	// Redo says why the block does not count; empty if it does. The reason is
+	// a disturbance, or a run that said nothing, and not what a run said. The next block has the same
 	// number and order.
 	Redo string `json:"redo,omitempty"`
 	Runs []Run  `json:"runs"`

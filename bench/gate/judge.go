@@ -66,10 +66,10 @@ func (j *judge) checkMachine(d *Decision) {
 		d.Findings = append(d.Findings, f)
 	}
 	if most := j.RedoShare * float64(j.Slots(j.next())); float64(j.redone) > most {
-		d.Verdict, d.Reason = Unmeasurable, fmt.Sprintf("%d blocks were disturbed, at most %.1f may be", j.redone, most)
+		d.Verdict, d.Reason = Unmeasurable, fmt.Sprintf("%d blocks had to be set aside, at most %.1f may be", j.redone, most)
 	}
 	if most := j.RedoShare * float64(j.Rule.Confirm); float64(j.redoneConfirm) > most {
-		d.Verdict, d.Reason = Unmeasurable, fmt.Sprintf("%d blocks of the confirmation were disturbed, at most %.1f may be", j.redoneConfirm, most)
+		d.Verdict, d.Reason = Unmeasurable, fmt.Sprintf("%d blocks of the confirmation had to be set aside, at most %.1f may be", j.redoneConfirm, most)
 	}
 }
 

@@ -206,9 +206,9 @@ func TestRedoneBlocks(t *testing.T) {
 	if d.Redone != 4 || !reflect.DeepEqual(d.Findings, clean.Findings) {
 		t.Errorf("%d redone, findings %+v", d.Redone, d.Findings)
 	}
-	want(t, judged(t, Default(), until(redo(5), 20, 0)), Unmeasurable, 3, "5 blocks were disturbed")
+	want(t, judged(t, Default(), until(redo(5), 20, 0)), Unmeasurable, 3, "5 blocks had to be set aside")
 	// At once, too: nobody need wait for the look.
-	want(t, judged(t, Default(), until(redo(5), 9, 0)), Unmeasurable, 3, "5 blocks were disturbed")
+	want(t, judged(t, Default(), until(redo(5), 9, 0)), Unmeasurable, 3, "5 blocks had to be set aside")
 }
 
 func TestRedoneConfirmation(t *testing.T) {

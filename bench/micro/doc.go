@@ -10,7 +10,9 @@
 // more than count. Figures are CPU seconds of the whole process per million
 // records, and the rates that went with them. What the garbage collector takes is
 // booked on the part in which it happens to run. A tenth of the rounds at either end is
-// left out of a figure: what interrupts a shared machine falls on few of them.
+// left out of a figure: what interrupts a shared machine falls on few of them. So a
+// cost that falls on fewer rounds than that is not seen here; lane x counts what is
+// allocated, written and synced.
 //
 // Read next: work.go, node.go.
 package micro

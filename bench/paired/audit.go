@@ -15,8 +15,8 @@ const stuckAfter = 20
 // Audit holds a ledger against the plan and its coins: that each run was made by
 // the program of its side, at the place that the coin gave it, in a directory that
 // nothing else had; that both sides have their two runs; that every block was
-// linked anew; that what was run again was run again for its signals, and nothing
-// else. Error: ErrHarness, with the first fault.
+// linked anew; that what was run again was run again for its signals or for a run
+// that said nothing. Error: ErrHarness, with the first fault.
 func (l *Ledger) Audit(p *Plan, limits *Limits) error {
 	a := &auditor{ledger: l, plan: p, limits: limits, open: map[Slot]*Linked{}, ran: map[Slot][]*Run{},
 		done: map[Slot]bool{}, dirs: map[string]bool{}, program: map[string]Slot{}, orders: map[gate.Order]int{}}

@@ -14,12 +14,12 @@
 //     take turns, in the order of its coin, each in a fresh directory.
 //  3. After a block the signals of the machine are compared with the Limits. A
 //     block that was disturbed is run again, in the same order; so is one that was
-//     cut off. No outcome has a say in that, but for one: a first block of which all
-//     of head's runs and none of base's say nothing; a second one is the verdict.
+//     cut off, or of which a run said nothing. The second block of which all of
+//     head's runs and none of base's say nothing is the verdict.
 //  4. Audit holds the ledger against the plan before the judge sees it.
 //
-// Invariants: a block counts whole or not at all; a run that was measured is never
-// left out for its result; what is on the disk when Run is killed is enough to go
+// Invariants: a block counts whole or not at all; a run that said something is
+// never left out for what it said; what is on the disk when Run is killed is enough to go
 // on, with the same coins.
 //
 // Read next: plan.go, ledger.go, audit.go, run.go.

@@ -311,6 +311,21 @@ func (l *Ledger) headAlone(toss Toss, s Slot, try int) bool {
 	return true
 }
 
+// Mute is how many runs of each side said nothing, outside null blocks.
+func (l *Ledger) Mute(p *Plan) (base, head int) {
+	for _, line := range l.Lines {
+		r := line.Run
+		switch {
+		case r == nil || r.Status != Invalid || p.Toss(l.Header.Seed, r.Slot).Null:
+		case r.Side == Base:
+			base++
+		default:
+			head++
+		}
+	}
+	return base, head
+}
+
 // Redone is how many whole blocks of a stage were set aside, for signals of the
 // machine or a run that said nothing.
 func (l *Ledger) Redone(stage Stage) (n int) {

@@ -66,7 +66,7 @@ func stalled(what string) float64 {
 }
 
 // Signals are the differences of two readings, as shares of the time between them.
-// They are all that decides whether a block is run again.
+// They decide whether a block is run again, beside its runs that said nothing.
 type Signals struct {
 	Seconds float64 `json:"seconds"`
 	Steal   float64 `json:"steal"`   // of the CPU time

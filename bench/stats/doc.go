@@ -7,7 +7,7 @@
 //     UpperBound (hodges.go)
 //   - counts of trials: ClopperPearson (binomial.go); many p-values:
 //     BenjaminiHochberg (fdr.go); the next value: Predict (student.go)
-//   - series: where the warm-up ends MSER5 (mser.go), where a history changed
+//   - series: where the warm-up ends MSER (mser.go), where a history changed
 //     Changes (changes.go), how throughput grows with load FitUSL (usl.go)
 //
 // It decides nothing: bench/gate does. It has no clock, no I/O and no goroutine;
