@@ -27,6 +27,7 @@ type profiledToy struct {
 	fail error
 	// disturbed has the second block cost thrice at first, with a run that says nothing.
 	disturbed bool
+	late      bool // head's runs say nothing
 }
 
 func (l *profiledToy) profiled(_ string, load map[string]float64, into string) (lane, string) {
@@ -63,6 +64,9 @@ func (l toyProfiles) once(ctx context.Context, p *program, dir string, which fun
 		if l.asks == 6 {
 			status = paired.Invalid
 		}
+	}
+	if l.late && p.side == paired.Head {
+		return paired.Outcome{Program: hash, Status: paired.Invalid, Problem: "too late"}, nil
 	}
 	for process := range 2 {
 		if err := l.write(filepath.Join(l.into, profileName(filepath.Base(dir), process+1)), cost); err != nil {
@@ -156,23 +160,27 @@ func TestAttributionIsAsked(t *testing.T) {
 		when  string
 		judge paired.Judge
 		fail  error
+		late  bool
 		runs  int
+		named bool
+		word  string // of the caution
 	}{
-		{AttributeFail, afterLook, nil, 0},
-		{AttributeNever, failing, nil, 0},
-		{AttributeAlways, afterLook, nil, 8 * 4},
-		{AttributeFail, failing, broken, 1},
+		{AttributeFail, afterLook, nil, false, 0, false, ""},
+		{AttributeNever, failing, nil, false, 0, false, ""},
+		{AttributeAlways, afterLook, nil, false, 8 * 4, true, ""},
+		{AttributeFail, failing, broken, false, 1, false, "no profile today"},
+		{AttributeFail, failing, nil, true, 2 * 4, false, "too late"},
 	} {
 		opt, cfg, l := toyCompare(t, repo, "slower")
 		opt.Profiles = t.TempDir()
-		toy := &profiledToy{toyLane: l, fail: c.fail}
+		toy := &profiledToy{toyLane: l, fail: c.fail, late: c.late}
 		cfg.lane, cfg.judge, cfg.Attribute, cfg.profiled = func(*lab) lane { return toy }, c.judge, c.when, 8
 		v, err := Compare(t.Context(), opt, cfg)
-		if err != nil || toy.asks != c.runs || (v.Attribution != nil) != (c.runs > 1) {
+		if err != nil || toy.asks != c.runs || (v.Attribution != nil) != c.named {
 			t.Errorf("%+v: %d profiled runs, %v", c, toy.asks, err)
 			continue
 		}
-		if c.fail != nil && (v.Verdict != gate.Fail || !strings.Contains(strings.Join(v.Notes, " "), "no function is named")) {
+		if notes := strings.Join(v.Notes, " "); c.word != "" && (v.Verdict != gate.Fail || !strings.Contains(notes, "no function is named: ") || !strings.Contains(notes, c.word)) {
 			t.Errorf("%s, notes %q", v.Verdict, v.Notes)
 		}
 	}

@@ -289,7 +289,7 @@ func TestInvalidRuns(t *testing.T) {
 	} {
 		spoilt := 0
 		f := &fake{spoil: func(_ int, turn Turn, o *Outcome) {
-			if turn.Side == Base && turn.Place < 3 && spoilt < most {
+			if turn.Side == Base && turn.Place < 3 && !turn.Null && spoilt < most {
 				spoilt++
 				o.Status, o.Problem, o.Values = Invalid, "too late", nil
 			}
@@ -297,6 +297,9 @@ func TestInvalidRuns(t *testing.T) {
 		end, l, err := compare(t, t.Context(), t.TempDir(), f, &wants{look: 6})
 		if err != nil || !want(end) || len(f.runs)%4 != 0 || l.Redone(Main) == 0 {
 			t.Errorf("%d runs say nothing: %+v, %v, %d redone of %d runs", most, end, err, l.Redone(Main), len(f.runs))
+		}
+		if base, head := l.Mute(&plan); base != spoilt || head != 0 {
+			t.Errorf("%d runs say nothing: %d of base and %d of head are told", spoilt, base, head)
 		}
 	}
 }
