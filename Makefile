@@ -46,7 +46,7 @@ test-long: ## run every test with its long settings, and the engine's on logs of
 	DYNO_SMALL_LOG=1 $(GO) test -count 1 -timeout 20m ./engine
 
 .PHONY: test-lab
-test-lab: ## run the lab's tests on real brokers, which make test leaves out
+test-lab: ## run the lab's tests of ten seconds or more, which make test leaves out
 	DYNO_LONG=1 $(GO) test -count 1 -timeout 6m -run 'OnRealNodes|ProfiledRuns|AttributionIsAsked|LatencyOnFakes' ./bench
 
 .PHONY: race

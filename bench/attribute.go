@@ -258,3 +258,12 @@ func (a *attributed) keep(root, id string) (*attribute.Attribution, error) {
 	}
 	return a.Attribution, nil
 }
+
+// drop takes the profiles away again that keep moved: the result that they are of could
+// not be made.
+func (a *attributed) drop() error {
+	if a == nil || a.Profiles == "" {
+		return nil
+	}
+	return os.RemoveAll(a.Profiles)
+}

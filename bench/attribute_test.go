@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/pprof/profile"
 
+	"dyno/bench/attribute"
 	"dyno/bench/gate"
 	"dyno/bench/paired"
 )
@@ -148,6 +149,27 @@ func TestFailNamesTheFunction(t *testing.T) {
 		}
 	}
 	builtNothing(t, repo, &opt)
+}
+
+// TestProfilesGoWithTheirResult: profiles that were kept for a result which then could
+// not be made are taken away again.
+func TestProfilesGoWithTheirResult(t *testing.T) {
+	a, root := &attributed{&attribute.Attribution{}, t.TempDir()}, t.TempDir()
+	if err := os.WriteFile(filepath.Join(a.dir, "base.pprof"), []byte("profile"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.keep(root, "20261127.01-compare-t"); err != nil {
+		t.Fatal(err)
+	}
+	if raw, err := os.ReadFile(filepath.Join(root, "20261127.01-compare-t", "base.pprof")); err != nil || string(raw) != "profile" {
+		t.Fatalf("%q: %v", raw, err)
+	}
+	if err := errors.Join(a.drop(), (*attributed)(nil).drop()); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(root); err != nil || len(left) > 0 {
+		t.Errorf("%d directories are left: %v", len(left), err)
+	}
 }
 
 // TestAttributionIsAsked: no profiles without a FAIL, unless they are asked for; none

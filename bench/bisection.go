@@ -124,11 +124,10 @@ func (b *bisection) judge(ctx context.Context, lane string, c build.Commit, metr
 
 // decide asks about a commit until the answer is clear, or the effort is spent.
 func (b *bisection) decide(ctx context.Context, lane string, c build.Commit, metric string) (j Judged, err error) {
-	for effort := 0; effort <= bisect.EffortMax; effort++ {
-		if j, err = b.judge(ctx, lane, c, metric, effort); err != nil || j.Answer != bisect.Unclear {
-			break
-		}
-	}
+	_, err = bisect.Insist(ctx, func(ctx context.Context, effort int) (bisect.Answer, error) {
+		j, err = b.judge(ctx, lane, c, metric, effort)
+		return j.Answer, err
+	})
 	return j, err
 }
 

@@ -129,7 +129,7 @@ func pages(t *testing.T) map[string]struct {
 		dir    string
 		charts int
 	}{
-		"load":       {recordedLoad(t, root), 6},
+		"load":       {recordedLoad(t, root), 7},
 		"experiment": {madeExperiment(t, root), 30},
 		"comparison": {madeComparison(t, root), 3},
 	} {

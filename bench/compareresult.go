@@ -133,7 +133,7 @@ func (c *compare) publish(led *paired.Ledger, end paired.End, found *attributed)
 	v.Notes = run.Notes
 	dir, report, err := c.lab.seal(run, "compare-"+c.lane.name(), func(dir *record.Dir) error { return c.beside(dir, led, v, found) })
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, found.drop())
 	}
 	if err := v.write(filepath.Join(c.lab.opt.Results, VerdictFile)); err != nil {
 		return nil, err

@@ -3,7 +3,8 @@
 //
 // It does not judge by eye and does not touch a broker's insides: a cluster is a
 // `dyno up` child that is reached over the Kafka protocol and its admin page, and
-// by signals to its processes.
+// by signals to its processes. What has to be inside runs the engine's packages in
+// a child of the lab: the power cut, bench/replay, bench/micro, the replica map.
 // How load is made is loadgen's business, what a result looks like bench/record's,
 // what a cell of an experiment does in its child process bench/cell's.
 //

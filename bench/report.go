@@ -129,7 +129,7 @@ func newPage(run *record.Run, dir string) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	latency, err := loadSection(dir)
+	latency, err := loadSection(run, dir)
 	if err != nil {
 		return nil, err
 	}

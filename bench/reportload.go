@@ -14,11 +14,13 @@ import (
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 
 	"dyno/bench/draw"
+	"dyno/bench/record"
 )
 
 // loadSection shows one load in detail: its latencies by percentile and over time, and
-// what was offered, sent and answered. Empty where dir has no latency.hlog.
-func loadSection(dir string) (section, error) {
+// what was offered, sent and answered; and by percentile all repetitions of its suite.
+// Empty where dir has no latency.hlog.
+func loadSection(run *record.Run, dir string) (section, error) {
 	s := section{ID: "load", Title: "One load in detail", Words: []string{
 		"Response is answer less intended start, service is answer less actual send, delay is send less intended start.",
 	}}
@@ -28,6 +30,13 @@ func loadSection(dir string) (section, error) {
 	}
 	if f, ok := log.spectrum(); ok {
 		s.Figures = append(s.Figures, f)
+	}
+	all, ok, err := pooledFigure(run, dir)
+	if err != nil {
+		return section{}, err
+	}
+	if ok {
+		s.Figures = append(s.Figures, all)
 	}
 	seconds, err := readSeries(filepath.Join(dir, "series.jsonl"))
 	if err != nil {
@@ -67,11 +76,10 @@ func (l *latencies) spectrum() (draw.Figure, bool) {
 		if h == nil || h.TotalCount() == 0 {
 			continue
 		}
-		// A percentile that less than one value lies above is only the maximum again.
-		end := min(6, math.Log10(float64(h.TotalCount())))
+		end := lastDecade(h.TotalCount())
 		decades = max(decades, math.Ceil(end))
 		line, marks := draw.Series{Hue: i, Line: true}, draw.Series{Name: tag, Hue: i, Dots: true}
-		for d := 0.0; d <= end; d += 0.05 {
+		for d := 0.0; d <= end; d += spectrumStep {
 			v := percentile(h, d)
 			ms.hold(max(v, spectrumLeast))
 			line.Points = append(line.Points, draw.Point{X: d, Y: max(v, spectrumLeast)})
@@ -91,21 +99,34 @@ func (l *latencies) spectrum() (draw.Figure, bool) {
 		return draw.Figure{}, false
 	}
 	plot.Text = strings.Join(words, ". ") + "."
-	plot.X = draw.Axis{Label: "percentile; each step is ten times rarer", To: decades}
-	for d := 0.0; d <= decades; d++ {
-		plot.X.Ticks = append(plot.X.Ticks, draw.Tick{At: d, Label: percentLabel(d)})
-	}
-	plot.Y = draw.Log("ms", ms.low, ms.high)
+	plot.X, plot.Y = percentileAxis(decades), draw.Log("ms", ms.low, ms.high)
 	return plot.Figure(), true
 }
 
-// spectrumLeast is the least latency that is drawn, in ms. Delays of nothing lie there,
-// on an axis that has no zero.
-const spectrumLeast = 1e-2
+const (
+	// spectrumLeast is the least latency that is drawn, in ms. Delays of nothing lie
+	// there, on an axis that has no zero.
+	spectrumLeast = 1e-2
+	// spectrumStep is how far two points of a line are apart, in decades.
+	spectrumStep = 0.05
+)
+
+// lastDecade is where the percentiles of so many values end. One that less than one value
+// lies above is only the maximum again.
+func lastDecade(values int64) float64 { return min(6, math.Log10(float64(values))) }
 
 // percentile is the value in ms that a share of 10^-decade lies above.
 func percentile(h *hdr.Histogram, decade float64) float64 {
 	return float64(h.ValueAtPercentile(100*(1-math.Pow(10, -decade)))) / 1e6
+}
+
+// percentileAxis has a tick for each decade.
+func percentileAxis(decades float64) draw.Axis {
+	a := draw.Axis{Label: "percentile; each step is ten times rarer", To: decades}
+	for d := 0.0; d <= decades; d++ {
+		a.Ticks = append(a.Ticks, draw.Tick{At: d, Label: percentLabel(d)})
+	}
+	return a
 }
 
 func percentLabel(decade float64) string {

@@ -39,7 +39,11 @@ func recordedLoad(t *testing.T, root string) string {
 	t.Helper()
 	const id = "20261126.01-produce"
 	dir := filepath.Join(root, "results", id)
-	for _, name := range []string{"run.json", "latency.hlog", "series.jsonl", "detail.json"} {
+	files := []string{"run.json", "latency.hlog", "series.jsonl", "detail.json"}
+	for n := 1; n <= pooledLeast; n++ {
+		files = append(files, step{arm: armHalf, number: n}.dir(repsDir)+"/latency.hlog")
+	}
+	for _, name := range files {
 		copyFile(t, filepath.Join("..", "results", id, name), filepath.Join(dir, name))
 	}
 	storeProfile(t, filepath.Join(root, "profiles", id, cpuProfile), map[string]int64{

@@ -268,7 +268,7 @@ func TestRepeat(t *testing.T) {
 // there was any or not.
 func TestLoadSection(t *testing.T) {
 	dir := t.TempDir()
-	if s, err := loadSection(dir); err != nil || !s.empty() {
+	if s, err := loadSection(new(record.Run), dir); err != nil || !s.empty() {
 		t.Errorf("no load: %v, %v", s, err)
 	}
 	writeLog(t, filepath.Join(dir, "latency.hlog"), 4)
@@ -282,7 +282,7 @@ func TestLoadSection(t *testing.T) {
 	write("series.jsonl", second)
 	write("detail.json", `{"config":{"mode":"open","rate":120,"profile":{"arrivals":"uniform"}}}`)
 	titles := func() (out string) {
-		s, err := loadSection(dir)
+		s, err := loadSection(new(record.Run), dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -300,7 +300,7 @@ func TestLoadSection(t *testing.T) {
 		t.Errorf("charts %q", got)
 	}
 	write("series.jsonl", second+`{"start_ns":1000000000,"end_ns":2000000000,"response_ns":null}`+"\n"+`{"start_ns":2500000000,"end_ns":3000000000,"response_ns":{"p50":1}}`)
-	s, err := loadSection(dir)
+	s, err := loadSection(new(record.Run), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +309,7 @@ func TestLoadSection(t *testing.T) {
 		t.Errorf("%s begins at %v, want the middle of the first interval from 2.5 s on", s.Figures[1].Title, rows)
 	}
 	write("series.jsonl", second+"{")
-	if _, err := loadSection(dir); err == nil || !strings.Contains(err.Error(), "line 2") {
+	if _, err := loadSection(new(record.Run), dir); err == nil || !strings.Contains(err.Error(), "line 2") {
 		t.Errorf("a torn series: %v", err)
 	}
 }

@@ -103,7 +103,7 @@ func (s *suite) run(ctx context.Context, plan []step, dir *record.Dir) (*record.
 		if err := requireFree(s.lab.work.path, loadDiskNeed(s.cfg.Warmup+s.cfg.Window)); err != nil {
 			return nil, err
 		}
-		files := st.dir(filepath.Join(dir.Path(), "reps"))
+		files := st.dir(filepath.Join(dir.Path(), repsDir))
 		if err := os.MkdirAll(files, 0o755); err != nil {
 			return nil, err
 		}
@@ -212,7 +212,7 @@ func headlineFiles(run *record.Run, dir *record.Dir) error {
 	if number == 0 {
 		return nil
 	}
-	from := step{arm: name, number: number}.dir(filepath.Join(dir.Path(), "reps"))
+	from := step{arm: name, number: number}.dir(filepath.Join(dir.Path(), repsDir))
 	names, err := os.ReadDir(from)
 	if err != nil {
 		return fmt.Errorf("headline files: %w", err)

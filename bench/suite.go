@@ -174,6 +174,10 @@ type step struct {
 
 func (st step) name() string { return fmt.Sprintf("%s %d", st.arm, st.number) }
 
+// repsDir is where a result keeps the files of each repetition.
+const repsDir = "reps"
+
+// dir is where a repetition keeps its files below root.
 func (st step) dir(root string) string {
 	return filepath.Join(root, fmt.Sprintf("%s-%d", st.arm, st.number))
 }

@@ -101,19 +101,27 @@ func nearest(good, bad int, skipped []bool) int {
 
 func distance(a, b int) int { return max(a-b, b-a) }
 
-// ask asks with more and more effort until the answer is clear.
+// ask insists on an answer for one commit and keeps the steps.
 func (r *Result) ask(ctx context.Context, n int, judge Judge) (Answer, error) {
-	for effort := 0; ; effort++ {
-		if err := ctx.Err(); err != nil {
-			return Skip, err
-		}
+	return Insist(ctx, func(ctx context.Context, effort int) (Answer, error) {
 		a, err := judge(ctx, n, effort)
 		if err != nil {
 			return a, fmt.Errorf("judge commit %d: %w", n+1, err)
 		}
 		r.Steps = append(r.Steps, Step{n, effort, a})
-		if a != Unclear || effort == EffortMax {
-			return a, nil
+		return a, nil
+	})
+}
+
+// Insist asks with effort 0, 1 and so on until the answer is not Unclear, or the effort
+// was EffortMax. Errors: the judge's, ctx's.
+func Insist(ctx context.Context, judge func(ctx context.Context, effort int) (Answer, error)) (Answer, error) {
+	for effort := 0; ; effort++ {
+		if err := ctx.Err(); err != nil {
+			return Skip, err
+		}
+		if a, err := judge(ctx, effort); err != nil || a != Unclear || effort == EffortMax {
+			return a, err
 		}
 	}
 }

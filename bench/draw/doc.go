@@ -1,7 +1,7 @@
 // Package draw draws the charts of a report: pure functions from values to SVG that
 // stands in a page of HTML.
 //
-// There are two forms. A Plot has two axes, with lines and marks. A Strip has one axis
+// There are two forms. A Plot has two axes, with lines, marks, and bands behind them. A Strip has one axis
 // of values and a row for each thing that is compared: every value a ring, the middle a
 // diamond, its interval a bar. Both become a Figure, which carries the same in words
 // and as a table, for those who cannot see it.

@@ -120,6 +120,31 @@ func TestPlot(t *testing.T) {
 	}
 }
 
+// A band goes along its lower ends and back along its upper ones, without those that
+// have no place; one of a single place is none. It lies behind all lines.
+func TestBand(t *testing.T) {
+	p := Plot{X: Linear("", 0, 10), Y: Log("", 1, 100), Series: []Series{
+		{Line: true, Points: []Point{{1, 2}, {9, 20}}},
+		{Hue: 1, Band: []Span{{1, 1, 10}, {5, 0, 10}, {9, 10, 100}}},
+		{Hue: 2, Band: []Span{{1, 1, 10}}},
+	}}
+	svg := string(p.Figure().SVG)
+	if got := parsed(t, svg); got[".band"] != 1 {
+		t.Fatalf("%d bands", got[".band"])
+	}
+	if strings.Index(svg, "band") > strings.Index(svg, "mark line") {
+		t.Error("the band hides a line")
+	}
+	d := regexp.MustCompile(`class="mark band f1" d="M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)z"`).FindStringSubmatch(svg)
+	if d == nil {
+		t.Fatalf("no band of four corners in\n%s", svg)
+	}
+	n := func(i int) float64 { v, _ := strconv.ParseFloat(d[i], 64); return v }
+	if n(1) != n(7) || n(3) != n(5) || n(1) >= n(3) || n(2) <= n(8) || n(4) <= n(6) || n(2) <= n(4) {
+		t.Errorf("corners %v", d[1:])
+	}
+}
+
 // A value further right is drawn further right, and one that is higher is drawn higher.
 func TestPlotsPlaceTheirMarks(t *testing.T) {
 	p := Plot{X: Linear("", 0, 10), Y: Linear("", 0, 10), Series: []Series{{Dots: true, Hue: 1, Points: []Point{{1, 1}, {9, 9}}}}}

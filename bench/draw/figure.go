@@ -30,13 +30,17 @@ type Table struct {
 	Rows  [][]string
 }
 
-// Series is one line or one set of marks.
+// Series is one line, with or without a band behind it, or one set of marks.
 type Series struct {
 	Name       string // in the legend; "" keeps it out of there and of the table
 	Hue        int    // colour, dash and shape, from 0
 	Line, Dots bool
 	Points     []Point
+	Band       []Span // shaded behind the line
 }
+
+// Span is what lies between two values at one X.
+type Span struct{ X, Low, High float64 }
 
 // Point is a place in the units of the axes.
 type Point struct{ X, Y float64 }

@@ -3,6 +3,7 @@ package draw
 import (
 	"fmt"
 	"html/template"
+	"slices"
 	"strings"
 )
 
@@ -29,6 +30,9 @@ func (p *Plot) Figure() Figure {
 				s.text(s.right-3, y-4, "end", "label", r.Label)
 			}
 		}
+	}
+	for _, line := range p.Series {
+		s.band(line, p.X, p.Y)
 	}
 	for _, line := range p.Series {
 		s.series(line, p.X, p.Y)
@@ -63,6 +67,24 @@ func (s *sheet) series(line Series, x, y Axis) {
 	}
 	if line.Line && points > 1 {
 		s.add(`<path class="mark line c%d" d="%s"/>`, line.Hue%hues, path.String())
+	}
+}
+
+// band shades what a series spans, as far as it has a place.
+func (s *sheet) band(line Series, x, y Axis) {
+	var there, back []string
+	for _, b := range line.Band {
+		px, ok := s.x(x, b.X)
+		low, lowOK := s.y(y, b.Low)
+		high, highOK := s.y(y, b.High)
+		if ok && lowOK && highOK {
+			there = append(there, fmt.Sprintf("%.1f %.1f", px, low))
+			back = append(back, fmt.Sprintf("%.1f %.1f", px, high))
+		}
+	}
+	if len(there) > 1 {
+		slices.Reverse(back)
+		s.add(`<path class="mark band f%d" d="M%sz"/>`, line.Hue%hues, strings.Join(append(there, back...), "L"))
 	}
 }
 

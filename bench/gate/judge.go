@@ -65,22 +65,12 @@ func (j *judge) checkMachine(d *Decision) {
 		}
 		d.Findings = append(d.Findings, f)
 	}
-	if most := j.RedoShare * float64(j.Slots(j.next())); float64(j.redone) > most {
-		d.Verdict, d.Reason = Unmeasurable, fmt.Sprintf("%d blocks had to be set aside, at most %.1f may be", j.redone, most)
+	if most := j.RedoMost(j.Slots(j.NextLook(j.slots))); j.redone > most {
+		d.Verdict, d.Reason = Unmeasurable, fmt.Sprintf("%d blocks had to be set aside, at most %d may be", j.redone, most)
 	}
-	if most := j.RedoShare * float64(j.Rule.Confirm); float64(j.redoneConfirm) > most {
-		d.Verdict, d.Reason = Unmeasurable, fmt.Sprintf("%d blocks of the confirmation had to be set aside, at most %.1f may be", j.redoneConfirm, most)
+	if most := j.RedoMost(j.Rule.Confirm); j.redoneConfirm > most {
+		d.Verdict, d.Reason = Unmeasurable, fmt.Sprintf("%d blocks of the confirmation had to be set aside, at most %d may be", j.redoneConfirm, most)
 	}
-}
-
-// next is the look that the blocks so far lead to.
-func (j *judge) next() int {
-	for _, n := range j.Looks {
-		if j.slots <= j.Slots(n) {
-			return n
-		}
-	}
-	return j.Looks[len(j.Looks)-1]
 }
 
 // looks goes through the looks until one decides or blocks are missing. Only the

@@ -55,3 +55,18 @@ func (r Rule) Slot(seed uint64, number int) Slot {
 // Slots is how many blocks are measured, null blocks included, until the look at so
 // many compared ones.
 func (r Rule) Slots(look int) int { return look + r.Nulls }
+
+// NextLook is the look that so many measured blocks, null blocks included, lead to: the
+// first that has as many or more, or the last.
+func (r Rule) NextLook(slots int) int {
+	for _, n := range r.Looks {
+		if slots <= r.Slots(n) {
+			return n
+		}
+	}
+	return r.Looks[len(r.Looks)-1]
+}
+
+// RedoMost is how many blocks may be set aside for so many that count; with more the
+// machine is not fit.
+func (r Rule) RedoMost(blocks int) int { return int(r.RedoShare * float64(blocks)) }

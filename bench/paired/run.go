@@ -172,8 +172,9 @@ func (c *Comparison) over() (End, bool, error) {
 			return End{}, true, fmt.Errorf("%w: %s, run %d: %s: choose a base that keeps its promises", ErrViolation, r.Slot, r.Place, r.Problem)
 		}
 	}
-	for stage, of := range map[Stage]int{Main: c.nextLook(), Confirm: c.Plan.Rule.Confirm} {
-		if redone := c.Ledger.Redone(stage); float64(redone) > c.Plan.Rule.RedoShare*float64(of) {
+	rule := &c.Plan.Rule
+	for stage, of := range map[Stage]int{Main: rule.Slots(rule.NextLook(c.Ledger.kept(Main))), Confirm: rule.Confirm} {
+		if redone := c.Ledger.Redone(stage); redone > rule.RedoMost(of) {
 			return End{Unfit: fmt.Sprintf("%d blocks of %d had to be set aside: %s", redone, of, c.lastRedo())}, true, nil
 		}
 	}
@@ -183,16 +184,6 @@ func (c *Comparison) over() (End, bool, error) {
 // behindBlocks is how many quiet blocks it takes in which all of head's runs say
 // nothing and all of base's are good; the first may be chance, and is run again.
 const behindBlocks = 2
-
-// nextLook is how many blocks the look has that the blocks so far lead to.
-func (c *Comparison) nextLook() (of int) {
-	for _, look := range c.Plan.Rule.Looks {
-		if of = c.Plan.Rule.Slots(look); c.Ledger.kept(Main) <= of {
-			break
-		}
-	}
-	return of
-}
 
 func (c *Comparison) lastRedo() (why string) {
 	for _, line := range c.Ledger.Lines {

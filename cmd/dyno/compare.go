@@ -33,8 +33,8 @@ each block. This program makes the load for both. With --micro, parts of one pro
 the four runs of a block are alive together and take turns of some 10 ms.
 It prints each metric of both sides, by how much head is worse, and what change it would have seen. After an interruption the
 same command goes on where it stopped.
-After a FAIL, or with --attribute, the functions that got slower are named: 12 further blocks are run with CPU profiles of the
-brokers, which go to profiles/local/ID. No profile is taken in a run that decides.
+After a FAIL by a metric of brokers under load, or with --attribute, the functions that got slower are named: 12 further blocks
+are run with CPU profiles of the brokers, which go to profiles/local/ID (with --record to profiles/ID); not with --micro. No profile is taken in a run that decides.
 ` + verdictCodes,
 		Example: "  dyno compare --base main\n  dyno compare --base v1.2 --head v1.3 --blocks 24\n  dyno compare --base HEAD~1 --head HEAD --micro\n  dyno compare --base main --attribute\n  dyno compare --base HEAD --head HEAD --mutant spin-record:250",
 		Args:    noArgs,

@@ -20,8 +20,8 @@ Raft's messages and bytes, round trips, allocations. A count that rises fails un
 is allowed, a reason and a day on which it ends.
 It prints a table and the verdict, and writes verdict.json, summary.md (for a pull request), junit.xml and counters.json to --out.
 Lane t compares the time that a commit takes with that of --base, as dyno compare does, with all looks of the rule (12, 18 and 24
-blocks), three blocks of base against itself mixed in, and a confirmation of what would fail it; after a FAIL it names the functions
-that got slower, from CPU profiles of further blocks. Its verdict.json, summary.md and junit.xml lie in --results. Lane all is x
+blocks), three blocks of base against itself mixed in, and a confirmation of what would fail it; after a FAIL by one of its metrics
+it names the functions that got slower, from CPU profiles of further blocks. Its verdict.json, summary.md and junit.xml lie in --results. Lane all is x
 and, where that passes, t.
 Exit codes: 0 PASS, 1 FAIL, 2 INCONCLUSIVE, 3 UNMEASURABLE, 64 usage or could not run.`
 

@@ -6,8 +6,8 @@
 // assembly implements, answers them. Bodies are JSON, because they are rare and
 // a capture of them should be readable.
 //
-// The caller: makes a Server with NewServer and registers it, makes one Client
-// for all peers, closes the Client at the end.
+// The caller: registers a Node on its gRPC server, makes one Client for all
+// peers, closes the Client at the end.
 package admin
 
 import (

@@ -36,7 +36,8 @@
 //     Stats: at a limit the connection is not read from, so TCP holds the client
 //     back; it is closed where it breaks the protocol or a deadline.
 //   - A connection has two goroutines, owned by Server; Close waits for them.
-//     No other goroutine is started per request, timer or wait.
+//     Only a ListOffsets request starts more, at most listedAtOnce at a time, and
+//     waits for them; no timer and no other request or wait does.
 //
 // Read next: 00_produce.go (the hot path in pseudo-code), conn.go, then
 // versions.go for the table of APIs.

@@ -14,7 +14,8 @@
 //
 //   - W workers. A group belongs to worker (id mod W) for ever; its replica, its
 //     log view's writing side and its state machine are touched by that worker
-//     alone. Nothing here polls: a worker sleeps until its mailbox fills.
+//     alone. A worker sleeps until its mailbox fills; it polls only as the arm of
+//     an experiment (Config.Poll).
 //   - One ticker, which sleeps without a timer while no group needs time and there
 //     are no other nodes. A sole voter that leads needs none, and none does an idle
 //     group that has gone quiet; other nodes are watched for all groups at once.
