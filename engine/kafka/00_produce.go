@@ -22,7 +22,8 @@ import (
 //     (ReplicaManager.appendRecords).
 //   - acks=0: no reply; an error closes the connection (KafkaApis.
 //     handleProduceRequest). It waits for the local log like acks=1 before its
-//     bytes leave the limits, so a client that never waits is held back by TCP.
+//     bytes leave the limits, so a client that never waits is held back by TCP:
+//     at Acks0BytesMax, for what the log refuses at acks=0 is lost.
 //   - The timeout is the client's: what the log has not answered by then is
 //     REQUEST_TIMED_OUT, and the batch may still be committed.
 //   - Topic compression.type and message.timestamp.type are applied here, on
@@ -172,6 +173,9 @@ func (c *conn) produce(h header, body []byte, bytes int) (p *produce, ok bool) {
 	p = &produce{
 		header: h, c: c, acks: in.acks, bytes: int64(bytes),
 		deadline: c.srv.now() + c.srv.timeout(in.timeout),
+	}
+	if in.acks == 0 {
+		c.ring.narrow(c.srv.cfg.Acks0BytesMax)
 	}
 	p.parts = p.one[:]
 	if in.parts != 1 {

@@ -37,7 +37,11 @@ type Config struct {
 	// of SlabBytes counts from the moment its size is known.
 	InflightMax                      int
 	InflightBytesMax, BrokerBytesMax int64
-	ConnectionsMax                   int // 10,000; one more is closed at once
+	// Acks0BytesMax takes the place of InflightBytesMax on a connection that has sent a
+	// Produce with acks=0 (4 MiB). Its client waits for no answer and hears of no
+	// refusal, so it is held back by TCP long before the log has to refuse.
+	Acks0BytesMax  int64
+	ConnectionsMax int // 10,000; one more is closed at once
 
 	IdleTimeout    time.Duration // no request for so long: closed (10 min)
 	FrameTimeout   time.Duration // a started frame must be whole by then (30 s)
@@ -64,6 +68,7 @@ func (c *Config) setDefaults() {
 	def(&c.InflightMax, 256)
 	def(&c.InflightBytesMax, 64<<20)
 	def(&c.BrokerBytesMax, 1<<30)
+	def(&c.Acks0BytesMax, 4<<20)
 	def(&c.ConnectionsMax, 10_000)
 	def(&c.IdleTimeout, 10*time.Minute)
 	def(&c.FrameTimeout, 30*time.Second)
@@ -98,7 +103,7 @@ func (c *Config) validate() error {
 	case c.FetchBytesMax < 1 || c.FetchBytesMax > 1<<30:
 		return fmt.Errorf("%w: FetchBytesMax %d is not within 1 and 1 GiB", ErrConfig, c.FetchBytesMax)
 	case c.RequestPartitionsMax < 1 || c.InflightMax < 1 || c.InflightBytesMax < 1 ||
-		c.BrokerBytesMax < 1 || c.FetchBrokerBytesMax < 1 || c.ConnectionsMax < 1:
+		c.BrokerBytesMax < 1 || c.Acks0BytesMax < 1 || c.FetchBrokerBytesMax < 1 || c.ConnectionsMax < 1:
 		return fmt.Errorf("%w: a limit is negative", ErrConfig)
 	case c.IdleTimeout < 0 || c.FrameTimeout < 0 || c.WriteTimeout < 0 || c.RequestTimeout < 0 ||
 		c.TimeoutMax < 0 || c.DrainTimeout < 0:

@@ -117,6 +117,39 @@ func TestInflightLimit(t *testing.T) {
 	})
 }
 
+// TestAcks0Limit checks that a client that waits for no answer is held back at
+// Acks0BytesMax, and that nothing of it is lost or refused.
+func TestAcks0Limit(t *testing.T) {
+	const most = 600 // a few requests; all of them are read at once
+	inTime(t, Config{Acks0BytesMax: most}, func(t *testing.T, s *Server, n *fakeNode, dial func() net.Conn) {
+		topic := n.add("t", 1)
+		p := topic.parts[0]
+		p.hold = true
+		c := dialled(t, dial())
+		req := produceTo(9, topic, 0, 0, batch(1, 1, -1, -1, -1))
+		want := most / (len(frame(req, 1)) - 4) // without its length
+		var all []byte
+		for i := range 10 {
+			all = append(all, frame(req, int32(i+1))...)
+		}
+		c.write(all)
+		synctest.Wait()
+		p.mu.Lock()
+		held := len(p.held)
+		p.mu.Unlock()
+		if held != want || want < 2 || s.Snapshot().ConnectionLimitWaits != 1 {
+			t.Errorf("%d requests were taken in, want %d; %d waits", held, want, s.Snapshot().ConnectionLimitWaits)
+		}
+		p.let()
+		synctest.Wait()
+		last := produceTo(9, topic, 0, -1, batch(1, 1, -1, -1, -1))
+		c.write(frame(last, 11))
+		if e, got := code1(t, c.recv(last, 11)); e != 0 || got.BaseOffset != 10 {
+			t.Errorf("after ten records at acks=0: code %d, offset %d", e, got.BaseOffset)
+		}
+	})
+}
+
 // TestBrokerLimit checks that the bytes of all connections together are
 // bounded, and that a connection held back goes on when another is answered.
 func TestBrokerLimit(t *testing.T) {
