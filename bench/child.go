@@ -24,6 +24,8 @@ type job struct {
 	// progress, if set, is told the child's pid and what it reported, on the
 	// job's goroutine; the child waits in its report meanwhile.
 	progress func(pid int, report json.RawMessage)
+	// ready, if set, is told the child's pid once it is prepared, before it goes on.
+	ready func(pid int)
 	// stop, if set, asks the child for its result once it is closed, which is not
 	// before its first report.
 	stop <-chan struct{}
@@ -207,6 +209,9 @@ func (j *job) talk(ctx context.Context, pid int, in io.Writer, out io.Reader, re
 		}
 		switch e.Kind {
 		case cell.Ready:
+			if j.ready != nil {
+				j.ready(pid)
+			}
 			ready()
 			if err := j.await(ctx, start); err != nil {
 				return nil, err

@@ -68,6 +68,7 @@ type lab struct {
 	cautions []string
 	last     []string // cautions that stand after the others, however many those are
 	kept     int      // how many of cautions a ledger has
+	urged    bool     // a generator went before others
 	started  time.Time
 }
 
@@ -176,6 +177,9 @@ func (l *lab) cautionOnce(text string) {
 func (l *lab) finish(run *record.Run) {
 	l.env.After = record.ReadPressures()
 	run.Environment = l.env
+	if l.urged {
+		run.Config["generator_nice"] = urgentNice
+	}
 	run.Started = l.started.UTC().Truncate(time.Second)
 	run.Seconds = time.Since(l.started).Seconds()
 	run.Commit = l.opt.source

@@ -66,7 +66,7 @@ func (b *bed) loadNATS(ctx context.Context, spec natsSpec) error {
 	w.brokers = func(context.Context) (total, error) { return total{at: time.Now()}, nil }
 	b.lab.progress.say(b.name, "start", "")
 	raw, err := runJobs(ctx, []job{{
-		name: "dyno-peers", argv: []string{b.peers, "child"}, work: workNATS, spec: spec, progress: w.observe,
+		name: "dyno-peers", argv: []string{b.peers, "child"}, work: workNATS, spec: spec, progress: w.observe, ready: b.lab.urgent(spec.Rate),
 	}}, nil)
 	switch {
 	case w.err != nil:

@@ -96,7 +96,7 @@ func (t *trial) load(ctx context.Context, c *cluster) (m measured, err error) {
 	spec := t.spec
 	spec.Brokers = strings.Split(c.Bootstrap, ",")
 	raw, err := runJobs(ctx, []job{{
-		name: "the load generator", argv: t.lab.child, work: workLoad, spec: spec, progress: w.observe,
+		name: "the load generator", argv: t.lab.child, work: workLoad, spec: spec, progress: w.observe, ready: t.lab.urgent(spec.Rate),
 	}}, nil)
 	if w.err != nil {
 		return m, w.err
