@@ -58,6 +58,10 @@ func TestSuiteOnAFakeBroker(t *testing.T) {
 	if half, full := got.Arm(armHalf).Values("offered"), got.Arm(armSaturate).Values("throughput"); half[0] != full[0]/2 {
 		t.Errorf("offered %v, half of %v was wanted", half, full)
 	}
+	// The half is offered on a schedule, so its generator had precedence, or the result says why not.
+	if nice, told := got.Config["generator_nice"], strings.Contains(strings.Join(got.Notes, "\n"), "no precedence"); (nice == float64(urgentNice)) == told {
+		t.Errorf("generator_nice %v, notes %q", nice, got.Notes)
+	}
 	for _, file := range []string{"bench.txt", "report.html", "latency.hlog", "response.hgrm", "series.jsonl", "reps/saturate-1/latency.hlog"} {
 		if info, err := os.Stat(filepath.Join(opt.Results, run.ID, file)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", file, err)
