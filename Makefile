@@ -37,17 +37,17 @@ build-peers: ## build bin/dyno-peers: what dyno is compared with, a module of it
 	cd bench/peers && $(GO) build -o ../../bin/dyno-peers .
 
 .PHONY: test
-test: ## run every test that ends soon (vet is `make lint`): under 5 minutes on 2 cores, with an empty module cache
-	$(GO) test -p $(PROCS) -vet=off -timeout 4m ./...
+test: ## run every test that ends soon (vet is `make lint`): under 5 minutes on 2 cores, with nothing compiled before
+	$(GO) test -p $(PROCS) -parallel 4 -vet=off -timeout 4m ./...
 
 .PHONY: test-long
 test-long: ## run every test with its long settings, and the engine's on logs of 1 MiB
 	DYNO_LONG=1 $(GO) test -p $(PROCS) -count 1 -timeout 60m ./...
 	DYNO_SMALL_LOG=1 $(GO) test -count 1 -timeout 20m ./engine
 
-.PHONY: test-lab
-test-lab: ## run the lab's tests of ten seconds or more, which make test leaves out
-	DYNO_LONG=1 $(GO) test -count 1 -timeout 6m -run 'OnRealNodes|ProfiledRuns|AttributionIsAsked|LatencyOnFakes' ./bench
+.PHONY: test-slow
+test-slow: ## run the tests of ten seconds or more, which make test leaves out
+	DYNO_LONG=1 $(GO) test -p 1 -count 1 -timeout 6m -run '^TestLong' ./bench ./cmd/dyno
 
 .PHONY: race
 race: ## run the tests of the concurrent packages under the race detector
@@ -77,7 +77,7 @@ sim: ## simulate clusters under faults from SEEDS (1000) seeds, or one: SEED=n
 .PHONY: crash
 crash: ## cut the power CUTS (200) times, kill a broker KILLS (50) times, run the mutants
 	DYNO_CRASH_SEEDS=$(CUTS) $(GO) test -count 1 -timeout 30m -run 'Crash|PowerCut|Mutants' -tags mutants ./engine/ ./engine/store/ ./engine/enginetest/ ./wal/... ./bench/replay/
-	DYNO_KILLS=$(KILLS) $(GO) test -count 1 -timeout 30m -run Crash -v ./cmd/dyno/
+	DYNO_LONG=1 DYNO_KILLS=$(KILLS) $(GO) test -count 1 -timeout 30m -run Crash -v ./cmd/dyno/
 
 .PHONY: gate
 gate: build ## stop a commit that does more for a record than it did; with BASE=rev: or is slower than that. bin/dyno gate has the exit codes

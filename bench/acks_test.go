@@ -62,7 +62,7 @@ func TestAcksAnswerCountsWhatIsGone(t *testing.T) {
 }
 
 // Real processes are killed under a load that nobody answers.
-func TestAcksLossesOnRealNodes(t *testing.T) {
+func TestLongAcksLossesOnRealNodes(t *testing.T) {
 	long(t)
 	opt, _, strays := fakeLab(t, fakeGood)
 	run, err := RunExperiment(t.Context(), "acks", opt, ExperimentConfig{Quick: true, Only: []string{"kill-leader"}, Dyno: []string{buildDyno(t)}})

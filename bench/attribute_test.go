@@ -104,12 +104,10 @@ func failing(r gate.Rule, e *gate.Evidence) (*gate.Decision, error) {
 	return d, err
 }
 
-// TestFailNamesTheFunction follows a FAIL to the function: in verdict.json, in what is
+// TestLongFailNamesTheFunction follows a FAIL to the function: in verdict.json, in what is
 // printed, and with the profiles beside; a block that was run again is left out.
-func TestFailNamesTheFunction(t *testing.T) {
-	if testing.Short() {
-		t.Skip("links 28 programs")
-	}
+func TestLongFailNamesTheFunction(t *testing.T) {
+	long(t)
 	repo := toyRepo(t)
 	opt, cfg, l := toyCompare(t, repo, "slower")
 	opt.Profiles = t.TempDir()
@@ -172,9 +170,9 @@ func TestProfilesGoWithTheirResult(t *testing.T) {
 	}
 }
 
-// TestAttributionIsAsked: no profiles without a FAIL, unless they are asked for; none
+// TestLongAttributionIsAsked: no profiles without a FAIL, unless they are asked for; none
 // at all if they are not wanted; and one that fails leaves the verdict.
-func TestAttributionIsAsked(t *testing.T) {
+func TestLongAttributionIsAsked(t *testing.T) {
 	long(t)
 	repo := toyRepo(t)
 	broken := errors.New("no profile today")
@@ -213,8 +211,8 @@ func TestAttributionIsAsked(t *testing.T) {
 	}
 }
 
-// TestProfiledRuns takes profiles of real brokers in each phase.
-func TestProfiledRuns(t *testing.T) {
+// TestLongProfiledRuns takes profiles of real brokers in each phase.
+func TestLongProfiledRuns(t *testing.T) {
 	long(t)
 	bin, err := realDyno()
 	if err != nil {

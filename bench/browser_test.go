@@ -145,10 +145,8 @@ func pages(t *testing.T) map[string]struct {
 	return out
 }
 
-func TestReportsInABrowser(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts a browser")
-	}
+func TestLongReportsInABrowser(t *testing.T) {
+	long(t)
 	ctx := browser(t)
 	for name, p := range pages(t) {
 		backgrounds := map[string]bool{}

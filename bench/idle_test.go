@@ -106,7 +106,7 @@ func TestQuietIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestIdleOnRealNodes(t *testing.T) {
+func TestLongIdleOnRealNodes(t *testing.T) {
 	long(t)
 	opt, _, strays := fakeLab(t, fakeGood)
 	run, err := RunExperiment(t.Context(), "idle", opt,

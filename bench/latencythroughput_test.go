@@ -68,7 +68,7 @@ func TestOverloadIsAnAnswer(t *testing.T) {
 
 // From the command to the printed result, dyno and the peer: each rate is a share of
 // what the probe of the same system reached.
-func TestLatencyOnFakes(t *testing.T) {
+func TestLongLatencyOnFakes(t *testing.T) {
 	long(t)
 	opt, suite, strays := fakeLab(t, fakeGood)
 	run, err := RunExperiment(t.Context(), "latency-throughput", opt,

@@ -79,12 +79,15 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// long skips a test that takes ten seconds or more: `make test-long` and `make
-// test-lab` run it.
+// long skips a test that takes ten seconds or more unless `make test-slow` or `make test-long` runs it. The first finds it by its
+// name, which must say so.
 func long(t *testing.T) {
 	t.Helper()
+	if !strings.HasPrefix(t.Name(), "TestLong") {
+		t.Fatal("a long test is named TestLong...: make test-slow would leave it out")
+	}
 	if os.Getenv("DYNO_LONG") == "" {
-		t.Skip("takes ten seconds or more: DYNO_LONG=1 runs it")
+		t.Skip("takes ten seconds or more: make test-slow runs it")
 	}
 }
 

@@ -46,7 +46,7 @@ func TestRecoveryAsksWhatWasPromised(t *testing.T) {
 }
 
 // Real processes are killed and come back, under a load that is read back.
-func TestRecoveryOnRealNodes(t *testing.T) {
+func TestLongRecoveryOnRealNodes(t *testing.T) {
 	long(t)
 	opt, _, strays := fakeLab(t, fakeGood)
 	run, err := RunExperiment(t.Context(), "recovery", opt,
@@ -85,10 +85,8 @@ func TestRecoveryOnRealNodes(t *testing.T) {
 // Single nodes end and start again, the first time as children of up, then as the
 // lab's own; up's end with its last child is no death of the cluster, but the end
 // of a node that nobody asked is.
-func TestNodesEndAndStart(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs three processes for seconds")
-	}
+func TestLongNodesEndAndStart(t *testing.T) {
+	long(t)
 	_, _, strays := fakeLab(t, fakeGood)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

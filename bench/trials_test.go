@@ -11,12 +11,10 @@ import (
 	"dyno/bench/gate"
 )
 
-// TestTrialsAreKept runs trials of the toy against itself and adds to those that are
+// TestLongTrialsAreKept runs trials of the toy against itself and adds to those that are
 // there.
-func TestTrialsAreKept(t *testing.T) {
-	if testing.Short() {
-		t.Skip("links some programs")
-	}
+func TestLongTrialsAreKept(t *testing.T) {
+	long(t)
 	repo, root := toyRepo(t), t.TempDir()
 	opt, cfg, l := toyCompare(t, repo, "slower")
 	var said bytes.Buffer

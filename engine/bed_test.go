@@ -122,6 +122,7 @@ func (b *bed) client(opts ...kgo.Opt) *kgo.Client {
 	cl, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(b.node.KafkaAddr()),
 		kgo.MetadataMinAge(10 * time.Millisecond),
+		kgo.AlwaysRetryEOF(), // a node that closes hangs up on who has just come
 		kgo.RetryBackoffFn(func(int) time.Duration { return 5 * time.Millisecond }),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.FetchMaxWait(time.Second),

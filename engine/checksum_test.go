@@ -13,6 +13,7 @@ import (
 // whether those lie in files, in the log or in memory; one that is away or holds
 // something else is named.
 func TestClusterCompare(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3, smallLog, func(cfg *Config) { cfg.AdminAddr = transporttest.FreeAddr(t) })
 	c.topic("t", 3, 3)
 	c.topic("other", 1, 2)

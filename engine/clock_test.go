@@ -23,6 +23,7 @@ func (c *shiftedClock) now() time.Time { return time.Now().Add(time.Duration(c.b
 // goes on, nothing is deleted or forgotten by that clock, and LogAppendTime stays
 // right. When all clocks say that the time has come, the same records do go.
 func TestClusterClockJump(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("waits for the watch of the clock")
 	}

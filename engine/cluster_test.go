@@ -131,7 +131,7 @@ func (c *clusterBed) bootstrap() []string {
 
 func (c *clusterBed) client(opts ...kgo.Opt) *kgo.Client {
 	c.t.Helper()
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.bootstrap()...), kgo.MetadataMinAge(50 * time.Millisecond)}, opts...)...)
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.bootstrap()...), kgo.MetadataMinAge(50 * time.Millisecond), kgo.AlwaysRetryEOF()}, opts...)...)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -209,6 +209,7 @@ func (c *clusterBed) leader(topic string, p int32) ids.NodeID {
 }
 
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3)
 	c.topic("t", 4, 3)
 	c.produce("t", 0, 500)
@@ -228,6 +229,7 @@ func TestCluster(t *testing.T) {
 // TestClusterPowerCut takes the power of all nodes at once: what was acknowledged
 // is there afterwards, and so are the topics.
 func TestClusterPowerCut(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3)
 	c.topic("t", 4, 3)
 	c.produce("t", 0, 300)
@@ -241,6 +243,7 @@ func TestClusterPowerCut(t *testing.T) {
 // TestClusterMetadata: any node changes topics and configs, every node tells the
 // same.
 func TestClusterMetadata(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3)
 	for i := range c.nodes {
 		adm := kadm.NewClient(c.client(kgo.SeedBrokers(c.cfg[i].KafkaAddr)))
@@ -274,6 +277,7 @@ func TestClusterMetadata(t *testing.T) {
 // TestClusterRefusesWiped: a node that lost its directory does not come back
 // under its old id, for it may have voted.
 func TestClusterRefusesWiped(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3)
 	c.stop(2)
 	c.cfg[1].FS = vfs.NewMem(9)
@@ -288,6 +292,7 @@ func TestClusterRefusesWiped(t *testing.T) {
 // TestClusterRefusesForeign: a node of another cluster at a peer's address is
 // told, and no part of this one.
 func TestClusterRefusesForeign(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3)
 	c.stop(3)
 	c.cfg[2].FS = vfs.NewMem(9)
@@ -302,6 +307,7 @@ func TestClusterRefusesForeign(t *testing.T) {
 // TestClusterSnapshot: a node that was away while the log it needs was deleted
 // goes on from a snapshot, is in sync again, and serves what is left.
 func TestClusterSnapshot(t *testing.T) {
+	t.Parallel()
 	applied := make(chan events.Event, 1000)
 	c := newClusterBed(t, 3, smallLog, func(cfg *Config) {
 		cfg.Limits.RetentionEvery = 20 * time.Millisecond
@@ -380,6 +386,7 @@ func (f listenerFunc) Event(e events.Event) { f(e) }
 // of it, and a producer that goes on meanwhile meets no error. Once it is back it
 // leads again what it is to lead.
 func TestClusterDrain(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3)
 	c.topic("t", 9, 3)
 	c.produce("t", 0, 90)
@@ -426,6 +433,7 @@ func TestClusterDrain(t *testing.T) {
 // for the third replica, and a topic whose replicas are known to be out of sync
 // takes nothing.
 func TestClusterMinInsync(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3)
 	three := "3"
 	adm := kadm.NewClient(c.client())

@@ -20,6 +20,7 @@ import (
 // two go on with acks=all, and it serves reads. With room it catches up and leads
 // its share again. The producer meets no error, and nothing is lost.
 func TestClusterDiskFull(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("waits for leaders to come back")
 	}

@@ -17,6 +17,7 @@ import (
 // Disk full: produce is refused with the code that says so, reads and the rest
 // go on, and with room produce works again. Nothing acknowledged is lost.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	b := newBed(t, func(c *Config) { smallLog(c); c.WAL.BudgetBytes = 1 << 30 })
 	b.topic("keep", 1)
 	b.topic("drop", 1)
@@ -118,6 +119,7 @@ func beNumber(b []byte) (n uint64) {
 // Only the log cannot grow: the mover makes room by moving segments to files,
 // and producers notice at most a refusal now and then.
 func TestDiskFullForSegments(t *testing.T) {
+	t.Parallel()
 	var full atomic.Bool
 	b := newBed(t, func(c *Config) { smallLog(c); c.WAL.BudgetBytes = 1 << 30 }, faulty(func(c vfs.Call) vfs.Fault {
 		if full.Load() && path.Base(path.Dir(c.Name)) == walDir && strings.HasSuffix(c.Name, ".tmp") && c.Op != vfs.OpRemove {

@@ -52,6 +52,7 @@ func closedLoop(t *testing.T, topic string, clients, records int, make func() *k
 // TestArmsDoTheWorkTheyStandFor: syncs, proposals, polls and nested commits of each
 // arm, counted, on one node.
 func TestArmsDoTheWorkTheyStandFor(t *testing.T) {
+	t.Parallel()
 	const clients, records, all = 8, 3, 8 * 3
 	for name, arm := range map[string]variants.Config{
 		"shipped":     {},
@@ -122,6 +123,7 @@ func wants(t *testing.T, arm variants.Config, got counted, requests, nested uint
 // TestTheOriginOnThreeNodes: every node syncs each entry on its own, each request
 // costs a commit in the metadata group, and the replicas are the same.
 func TestTheOriginOnThreeNodes(t *testing.T) {
+	t.Parallel()
 	const clients, records, all = 4, 5, 4 * 5
 	c := newClusterBed(t, 3, func(c *Config) {
 		c.AdminAddr = transporttest.FreeAddr(t)

@@ -128,6 +128,7 @@ func (c *clusterBed) move(id ids.NodeID, meanwhile func()) {
 // TestClusterMoved: a node that starts again at other addresses is found by the
 // others, gets what it missed, and counts.
 func TestClusterMoved(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3, quickGossip)
 	c.topic("t", 3, 3)
 	c.produce("t", 0, 100)
@@ -147,6 +148,7 @@ func TestClusterMoved(t *testing.T) {
 // TestClusterMovedWiped: the same, of a node that has lost its log, and so comes
 // back with another directory.
 func TestClusterMovedWiped(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("waits until replicas have moved")
 	}
@@ -170,6 +172,7 @@ func TestClusterMovedWiped(t *testing.T) {
 // speaks of another data directory, or of a node that is gone; then the metadata
 // does, and before there is one the configuration.
 func TestAddressBook(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3, quickGossip)
 	n := c.nodes[0]
 	until(t, "node 2 is alive", func() bool { return c.member(1, 2).State == gossip.Alive })
@@ -215,6 +218,7 @@ func (n *Node) metaDirectory(t *testing.T, id ids.NodeID) string {
 // TestGossipShown: the pages tell what gossip believes of a node that comes and dies,
 // apart from what the metadata says, which does not change for that.
 func TestGossipShown(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var saw []string // states of node 4, to node 1
 	c := newClusterBed(t, 3, quickGossip, func(cfg *Config) {
@@ -285,6 +289,7 @@ func (c *clusterBed) page(id ids.NodeID, path string) string {
 // which forget it; if it lives, it is known again, and the metadata holds nothing
 // against it.
 func TestGossipHint(t *testing.T) {
+	t.Parallel()
 	forgot := make(chan ids.NodeID, 1000)
 	c := newClusterBed(t, 3, func(cfg *Config) {
 		self := cfg.RaftAddr
@@ -338,6 +343,7 @@ func TestGossipHint(t *testing.T) {
 
 // TestGossipForeign: a node of another cluster that finds the port is no member.
 func TestGossipForeign(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -363,6 +369,7 @@ func TestGossipForeign(t *testing.T) {
 // TestGossipTLS: what nodes gossip can be read on the wire without TLS, and not
 // with it.
 func TestGossipTLS(t *testing.T) {
+	t.Parallel()
 	ca := testCA(t)
 	for name, secure := range map[string]bool{"plain": false, "tls": true} {
 		t.Run(name, func(t *testing.T) {

@@ -32,6 +32,7 @@ func (d *dirFault) plan(c vfs.Call) vfs.Fault {
 // A partition that cannot be opened is its own topic's error: others are made
 // and deleted beside it, and it is opened once the disk lets it.
 func TestHostTriedAgain(t *testing.T) {
+	t.Parallel()
 	fault := &dirFault{op: vfs.OpList}
 	b := newBed(t, faulty(fault.plan, nil))
 	all := path.Join(bedDir, storeDir) + "/"
@@ -59,6 +60,7 @@ func TestHostTriedAgain(t *testing.T) {
 // Files that cannot be deleted are tried again, beside a new topic of the same
 // name; meanwhile nobody finds the old one.
 func TestUnhostTriedAgain(t *testing.T) {
+	t.Parallel()
 	fault := &dirFault{op: vfs.OpRemove}
 	b := newBed(t, faulty(fault.plan, nil), smallLog)
 	b.topic("goes", 1)

@@ -18,6 +18,7 @@ import (
 // that, and starts it again: its leader drops it from the in-sync set because of
 // its lag, sends it a snapshot, and takes it back.
 func TestClusterLag(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("writes more than 10,000 batches")
 	}

@@ -27,6 +27,7 @@ func (c *clusterBed) leads(topic string) (n *Node, h *hosted) {
 // TestLeases: with leases a leader is asked for offsets again and again and asks the
 // others seldom; the metadata does not go by them; leadership moves when its node stops.
 func TestLeases(t *testing.T) {
+	t.Parallel()
 	c := formatClusterBed(t, 3, []FormatOption{Leases})
 	c.topic("t", 1, 3)
 	c.produce("t", 0, 10)
@@ -73,6 +74,7 @@ func TestLeases(t *testing.T) {
 
 // TestLeasesOff: without being asked for there are none.
 func TestLeasesOff(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3)
 	c.topic("t", 1, 3)
 	c.produce("t", 0, 1)
@@ -90,6 +92,7 @@ func TestLeasesOff(t *testing.T) {
 // TestLeasesOfAllOrNone: a node that was formatted otherwise is no part of the cluster,
 // whichever way round; nor is it opened by a build that knows of no promises.
 func TestLeasesOfAllOrNone(t *testing.T) {
+	t.Parallel()
 	for _, has := range []bool{true, false} {
 		with, without := []FormatOption{Leases}, []FormatOption(nil)
 		if !has {

@@ -11,6 +11,7 @@ import (
 // somebody asks it where to go, but not for ever, and at once where nobody is
 // connected.
 func TestDrainLingers(t *testing.T) {
+	t.Parallel()
 	lingers := make(chan struct{}, 10)
 	c := newClusterBed(t, 3, func(cfg *Config) {
 		cfg.Listener = listenerFunc(func(e events.Event) {

@@ -12,6 +12,7 @@ import (
 // TestClusterOverGRPC: Raft's messages travel in streams of gRPC in either form,
 // with and without TLS, and a node that ends and comes back is heard.
 func TestClusterOverGRPC(t *testing.T) {
+	t.Parallel()
 	for name, secure := range map[string]bool{"plain": false, "TLS": true} {
 		t.Run(name, func(t *testing.T) {
 			ca := testCA(t)
@@ -69,6 +70,7 @@ func (c *clusterBed) caughtUp(id int) {
 // TestOtherTransportIsRefused: a node that uses another transport than the others
 // is no part of the cluster, and each side's log says why.
 func TestOtherTransportIsRefused(t *testing.T) {
+	t.Parallel()
 	logs := make([]logText, 3)
 	left := logs
 	c := newClusterBed(t, 3, func(cfg *Config) {

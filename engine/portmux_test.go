@@ -69,6 +69,7 @@ func TestPortMux(t *testing.T) {
 // TestClusterMutualTLS: nodes that show certificates of one authority are a
 // cluster; one without is no part of it.
 func TestClusterMutualTLS(t *testing.T) {
+	t.Parallel()
 	good, strange := testCA(t), testCA(t)
 	c := newClusterBed(t, 3, func(cfg *Config) { cfg.PeerTLS = good.config(t) })
 	c.topic("t", 3, 3)

@@ -47,6 +47,7 @@ func (c *clusterBed) moved(topic string, p ids.Partition, nodes ...ids.NodeID) {
 // TestClusterMove moves replicas from node to node, also all of them at once, and
 // wherever the leader is; nothing is lost, and a restart of all finds it so.
 func TestClusterMove(t *testing.T) {
+	t.Parallel()
 	for name, set := range map[string][]func(*Config){"large log": nil, "small log": {smallLog}} {
 		t.Run(name, func(t *testing.T) {
 			c := newClusterBed(t, 4, set...)
@@ -110,6 +111,7 @@ func (c *clusterBed) membersAt() (at ids.LogIndex) {
 // TestClusterMoveResumes cuts the power of nodes in the middle of moves: another
 // leader, or the same one later, goes on.
 func TestClusterMoveResumes(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 4, smallLog)
 	c.topic("t", 1, 3)
 	total := 300
@@ -144,6 +146,7 @@ func TestClusterMoveResumes(t *testing.T) {
 // TestClusterElect: any replica's node can be asked to make the preferred replica
 // lead.
 func TestClusterElect(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3)
 	c.topic("t", 1, 3)
 	c.produce("t", 0, 10)
@@ -187,6 +190,7 @@ func TestClusterElect(t *testing.T) {
 // that is left knows so after a power cut. A start takes no membership beyond what
 // it knows to be committed, and the other replica is deleted by then.
 func TestClusterShrinkThenCrash(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3)
 	c.topic("t", 1, 2)
 	c.produce("t", 0, 20)
@@ -208,6 +212,7 @@ func TestClusterShrinkThenCrash(t *testing.T) {
 // TestClusterMovedWhileAway: a node that was down while its replica was moved away
 // keeps nothing of it, neither files nor log.
 func TestClusterMovedWhileAway(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 4, smallLog)
 	c.topic("t", 1, 3)
 	c.produce("t", 0, 200)
@@ -235,6 +240,7 @@ func TestClusterMovedWhileAway(t *testing.T) {
 // TestMoveAsksTheMetadata: a leader that cannot ask the metadata group what is to be
 // takes no step of a move, however sure it is.
 func TestMoveAsksTheMetadata(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3)
 	c.topic("t", 1, 1)
 	id := c.leader("t", 0)

@@ -109,6 +109,7 @@ func (c *clusterBed) holes(n *Node, topic string) (out string) {
 // twice; then the cluster lives on with it and without another node, and through
 // a power cut of all. Nothing acknowledged is missing anywhere.
 func TestClusterRejoin(t *testing.T) {
+	t.Parallel()
 	lose := map[string]func(*clusterBed, ids.NodeID){
 		"damaged":            (*clusterBed).damage,
 		"damaged, small log": (*clusterBed).damage,
@@ -180,6 +181,7 @@ func TestClusterRejoin(t *testing.T) {
 // TestClusterRejoinRefused: a node that holds the only copy of something is not
 // taken back without it, and its disk is left as it is.
 func TestClusterRejoinRefused(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3)
 	c.topic("t", 1, 3)
 	c.topic("alone", 3, 1)
@@ -205,6 +207,7 @@ func TestClusterRejoinRefused(t *testing.T) {
 // TestClusterReplaced: the node that lives keeps its id, and once another
 // directory has it, the node that had it before ends.
 func TestClusterReplaced(t *testing.T) {
+	t.Parallel()
 	c := newClusterBed(t, 3)
 	c.topic("t", 3, 3)
 	ask := admin.Rejoin{Cluster: "bed", Node: 3, Directory: "new"}

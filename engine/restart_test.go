@@ -23,6 +23,7 @@ var ends = map[string]func(*bed){
 }
 
 func TestRestartKeeps(t *testing.T) {
+	t.Parallel()
 	for name, end := range ends {
 		for _, log := range []string{"large log", "small log"} {
 			t.Run(name+"/"+log, func(t *testing.T) {

@@ -38,6 +38,9 @@ func codec(name string) (kgo.CompressionCodec, error) {
 // The client keeps 5 requests in flight by itself where the producer is idempotent; without idempotence its default is 1.
 // The record limit stands above our own ring of slots, so the ring is what pushes back: the client lowers its count only after
 // the promise in which a slot becomes free again, hence the headroom.
+//
+// The client takes a connection that ends before its first answer for a wrong setting and gives records up; the cluster was reached
+// before there is a producer, so here it is a broker that comes or goes, and AlwaysRetryEOF says so.
 func producerOpts(cfg *Config, security []kgo.Opt) ([]kgo.Opt, error) {
 	c, err := codec(cfg.Compression)
 	if err != nil {
@@ -52,6 +55,7 @@ func producerOpts(cfg *Config, security []kgo.Opt) ([]kgo.Opt, error) {
 		kgo.ProducerLinger(cfg.Linger),
 		kgo.MaxBufferedRecords(cfg.slots() + 64),
 		kgo.RecordDeliveryTimeout(cfg.DeliveryTimeout),
+		kgo.AlwaysRetryEOF(),
 	}, security...)
 	if every := cfg.RetryEvery; every > 0 {
 		opts = append(opts, kgo.MetadataMinAge(every), kgo.RetryBackoffFn(func(int) time.Duration { return every }))

@@ -1,6 +1,7 @@
 package loadgen
 
 import (
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,6 +28,39 @@ func TestAckedIsTold(t *testing.T) {
 		if n := told[p].Load(); n != 250 {
 			t.Errorf("partition %d: %d acknowledgements told, want 250", p, n)
 		}
+	}
+}
+
+// A broker that goes away, and hangs up on the first request of a connection that is new, fails no record: the cluster was reached
+// before, so it is no wrong setting of the client's.
+func TestHangUpOnReconnect(t *testing.T) {
+	t.Parallel()
+	c := fake(t)
+	var produced, asked atomic.Int64
+	gone := errors.New("the broker went away")
+	c.ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if n := produced.Add(1); 3 <= n && n <= 4 {
+			return nil, gone, true
+		}
+		return nil, nil, false
+	})
+	c.ControlKey(int16(kmsg.Metadata), func(kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if produced.Load() >= 3 && asked.Add(1) <= 3 { // each its connection's last request, from the second on also its first
+			return nil, gone, true
+		}
+		return nil, nil, false
+	})
+	cfg := small(c)
+	cfg.Producers, cfg.Acks, cfg.Duration, cfg.Records = 1, AcksLeader, 0, 20_000 // without idempotence the client gives up sooner
+	cfg.RetryEvery = 10 * time.Millisecond
+	r := mustRun(t, cfg)
+	if asked.Load() <= 3 {
+		t.Fatalf("%d questions for the leaders: nothing connected again", asked.Load())
+	}
+	if r.Failed+r.Unknown != 0 || r.Acked != 20_000 || r.Violation() != "" {
+		t.Errorf("%d acked, %d failed, %d unknown: %v", r.Acked, r.Failed, r.Unknown, r.Detail.Errors)
 	}
 }
 

@@ -14,15 +14,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// TestCrashKillLeader kills the leader of a partition with SIGKILL in mid-stream,
+// TestLongCrashKillLeader kills the leader of a partition with SIGKILL in mid-stream,
 // again and again, in a cluster of three processes, and starts it again: the
 // idempotent producer meets no error, and everything acknowledged is there once
 // and in order. It logs how long produce stood still. DYNO_KILLS sets how often
 // (3; make crash: 50).
-func TestCrashKillLeader(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs three processes for seconds")
-	}
+func TestLongCrashKillLeader(t *testing.T) {
+	long(t)
 	kills := killsWanted(t)
 	c := newKilledCluster(t, 3)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute+time.Duration(kills)*10*time.Second)
@@ -49,13 +47,11 @@ func TestCrashKillLeader(t *testing.T) {
 		kills, w.acked, pauses[len(pauses)/2].Round(time.Millisecond), pauses[len(pauses)-1].Round(time.Millisecond))
 }
 
-// TestPausedLeader stops the leader's process without ending it (SIGSTOP): its
+// TestLongPausedLeader stops the leader's process without ending it (SIGSTOP): its
 // connections stay open and say nothing. The others go on without it, and when it
 // goes on, too, it finds that it leads nothing any more.
-func TestPausedLeader(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs three processes for seconds")
-	}
+func TestLongPausedLeader(t *testing.T) {
+	long(t)
 	c := newKilledCluster(t, 3)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()

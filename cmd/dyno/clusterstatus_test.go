@@ -37,12 +37,10 @@ func TestPrintCluster(t *testing.T) {
 	}
 }
 
-// TestClusterStatusKilled kills one of three processes: the others see it suspect,
+// TestLongClusterStatusKilled kills one of three processes: the others see it suspect,
 // then dead, and say so; started again, it is alive.
-func TestClusterStatusKilled(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits seconds until a process is missed")
-	}
+func TestLongClusterStatusKilled(t *testing.T) {
+	long(t)
 	c := newKilledCluster(t, 3)
 	asked, b := c.nodes[0], c.nodes[2]
 	believes := func() gossip.State {

@@ -195,7 +195,7 @@ func newKillWriter(t *testing.T, ctx context.Context, rf int16, brokers ...strin
 
 // makeKillWriter is newKillWriter without run; opts come after its own.
 func makeKillWriter(t *testing.T, ctx context.Context, rf int16, brokers []string, opts ...kgo.Opt) *killWriter {
-	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(brokers...), kgo.MetadataMinAge(50 * time.Millisecond),
+	cl, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(brokers...), kgo.MetadataMinAge(50 * time.Millisecond), kgo.AlwaysRetryEOF(),
 		// A process that is stopped keeps its connections: give up on it soon.
 		kgo.ProduceRequestTimeout(2 * time.Second), kgo.RequestTimeoutOverhead(time.Second),
 		kgo.DefaultProduceTopic("kill"), kgo.RecordPartitioner(kgo.ManualPartitioner()),

@@ -21,16 +21,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kversion"
 )
 
-// TestOneWayLoss loses packets in one direction only, between three processes in
+// TestLongOneWayLoss loses packets in one direction only, between three processes in
 // network namespaces of their own: from the leader of a partition to a follower,
 // from the follower to the leader, and from both followers to the leader, which
 // then speaks and hears nobody. At last the leader is cut off both ways. An idempotent producer goes on all the while and
 // meets no error, nobody is told an end that is behind what was acknowledged, and
 // afterwards everything is there once and in order.
-func TestOneWayLoss(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs three processes for seconds")
-	}
+func TestLongOneWayLoss(t *testing.T) {
+	long(t)
 	lab := inNetLab(t, 3)
 	if lab == nil {
 		return

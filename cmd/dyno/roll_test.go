@@ -24,15 +24,13 @@ const (
 	stallGoal  = 500 * time.Millisecond
 )
 
-// TestRollingRestart stops each of three processes in turn with SIGTERM under an
+// TestLongRollingRestart stops each of three processes in turn with SIGTERM under an
 // idempotent producer, starts it again, and goes on when it is in every in-sync
 // set and leads its share: the producer meets no error, everything is there once
 // and in order, and no partition stands still for long. DYNO_ROLL sets how many
 // rounds (1).
-func TestRollingRestart(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs three processes for seconds")
-	}
+func TestLongRollingRestart(t *testing.T) {
+	long(t)
 	rounds := 1
 	if s := os.Getenv("DYNO_ROLL"); s != "" {
 		var err error

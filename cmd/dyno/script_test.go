@@ -24,6 +24,18 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"dyno": main})
 }
 
+// long skips a test that takes ten seconds or more unless `make test-slow` or `make test-long` runs it. The first finds it by its
+// name, which must say so.
+func long(t *testing.T) {
+	t.Helper()
+	if !strings.HasPrefix(t.Name(), "TestLong") {
+		t.Fatal("a long test is named TestLong...: make test-slow would leave it out")
+	}
+	if os.Getenv("DYNO_LONG") == "" {
+		t.Skip("takes ten seconds or more: make test-slow runs it")
+	}
+}
+
 // TestScripts runs testdata/script. Beside testscript's own commands:
 //
 //	exits CODE dyno ARGS   run dyno; a code above 0 goes with one line on stderr
