@@ -104,7 +104,8 @@ func (b *Builder) Checkout(ctx context.Context, c Commit) (*Tree, error) {
 // Link builds the tree's program into the file out, with functions laid out in the
 // order that layout draws; 0 leaves them where the linker puts them. Compiled
 // packages come from Go's cache, so a second link costs seconds. Debug information
-// is left out: no instruction depends on it. Errors: ErrBuild, with what the
+// is left out: no instruction depends on it. The linker seldom collects its garbage,
+// for a comparison links two programs a block. Errors: ErrBuild, with what the
 // compiler said first.
 func (t *Tree) Link(ctx context.Context, layout uint32, out string) error {
 	flags := "-w -buildid="
@@ -118,7 +119,7 @@ func (t *Tree) Link(ctx context.Context, layout uint32, out string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrTool, err)
 	}
-	_, err = output(ctx, t.path, environ("GOWORK=off", "GOTOOLCHAIN="+t.b.toolchain),
+	_, err = output(ctx, t.path, environ("GOWORK=off", "GOGC=400", "GOTOOLCHAIN="+t.b.toolchain),
 		"go", "build", "-trimpath", "-buildvcs=false", "-tags="+t.tags, "-ldflags="+flags, "-o", out, t.b.pkg)
 	var failed *toolError
 	if errors.As(err, &failed) {

@@ -23,7 +23,8 @@ import (
 //   - acks=0: no reply; an error closes the connection (KafkaApis.
 //     handleProduceRequest). It waits for the local log like acks=1 before its
 //     bytes leave the limits, so a client that never waits is held back by TCP:
-//     at Acks0BytesMax, for what the log refuses at acks=0 is lost.
+//     at Acks0BytesMax of all such clients, for what the log refuses at acks=0 is
+//     lost.
 //   - The timeout is the client's: what the log has not answered by then is
 //     REQUEST_TIMED_OUT, and the batch may still be committed.
 //   - Topic compression.type and message.timestamp.type are applied here, on
@@ -111,10 +112,14 @@ func (p *produce) settle() {
 	}
 }
 
-// release gives the request's bytes back to the broker's budget, once.
+// release gives the request's bytes back to the broker's budgets, once.
 func (p *produce) release() {
-	if p.released.CompareAndSwap(false, true) {
-		p.c.srv.budget.release(p.bytes)
+	if !p.released.CompareAndSwap(false, true) {
+		return
+	}
+	p.c.srv.budget.release(p.bytes)
+	if p.acks == 0 {
+		p.c.srv.acks0.release(p.bytes)
 	}
 }
 
@@ -164,18 +169,20 @@ func walkProduce(h header, body []byte, parts []produced) (out produceBody, ok b
 }
 
 // produce hands the batches of one request to the log. ok is false where the
-// body does not decode; nothing was appended then.
+// body does not decode, and where the connection ended while a request at acks=0
+// waited; nothing was appended then.
 func (c *conn) produce(h header, body []byte, bytes int) (p *produce, ok bool) {
 	in, ok := walkProduce(h, body, nil)
 	if !ok || in.parts > c.srv.cfg.RequestPartitionsMax {
 		return nil, false
 	}
+	if in.acks == 0 && !c.takeAcks0(int64(bytes)) {
+		c.because(closedDrain) // unless it ended for another reason
+		return nil, false
+	}
 	p = &produce{
 		header: h, c: c, acks: in.acks, bytes: int64(bytes),
 		deadline: c.srv.now() + c.srv.timeout(in.timeout),
-	}
-	if in.acks == 0 {
-		c.ring.narrow(c.srv.cfg.Acks0BytesMax)
 	}
 	p.parts = p.one[:]
 	if in.parts != 1 {

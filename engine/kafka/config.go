@@ -37,9 +37,10 @@ type Config struct {
 	// of SlabBytes counts from the moment its size is known.
 	InflightMax                      int
 	InflightBytesMax, BrokerBytesMax int64
-	// Acks0BytesMax takes the place of InflightBytesMax on a connection that has sent a
-	// Produce with acks=0 (4 MiB). Its client waits for no answer and hears of no
-	// refusal, so it is held back by TCP long before the log has to refuse.
+	// Acks0BytesMax bounds what the log has not answered of all Produce with acks=0
+	// together (16 MiB); one request alone may exceed it. Their clients wait for no
+	// answer and hear of no refusal, so they are held back by TCP long before a
+	// partition's queue (32 MiB) has to refuse, also when all write to one.
 	Acks0BytesMax  int64
 	ConnectionsMax int // 10,000; one more is closed at once
 
@@ -68,7 +69,7 @@ func (c *Config) setDefaults() {
 	def(&c.InflightMax, 256)
 	def(&c.InflightBytesMax, 64<<20)
 	def(&c.BrokerBytesMax, 1<<30)
-	def(&c.Acks0BytesMax, 4<<20)
+	def(&c.Acks0BytesMax, 16<<20)
 	def(&c.ConnectionsMax, 10_000)
 	def(&c.IdleTimeout, 10*time.Minute)
 	def(&c.FrameTimeout, 30*time.Second)

@@ -52,7 +52,7 @@ type conn struct {
 		at       time.Duration // of the last read that brought bytes
 		begun    time.Duration // the read that brought the first byte of the frame not whole yet
 		deadline time.Duration // set on the socket
-		room     chan struct{} // capacity 1; sender: the broker's budget
+		room     chan struct{} // capacity 1; sender: the broker's budget, or that of acks=0
 		taken    int           // from the broker's budget for the frame not whole yet
 	}
 	wr struct { // owner: writer
@@ -298,7 +298,7 @@ func (c *conn) take(n int) bool {
 	}
 	if !c.srv.budget.try(more) {
 		c.srv.count.waitedBrokerBytes.Add(1)
-		if !c.awaitBudget(more) {
+		if !c.await(&c.srv.budget, more) {
 			return false
 		}
 	}
@@ -306,10 +306,21 @@ func (c *conn) take(n int) bool {
 	return true
 }
 
-func (c *conn) awaitBudget(n int64) bool {
-	c.srv.budget.wait(c.rd.room)
-	defer c.srv.budget.leave(c.rd.room)
-	for !c.srv.budget.try(n) {
+// takeAcks0 waits until the budget of acks=0 holds n bytes. It returns false
+// where the connection ends first.
+func (c *conn) takeAcks0(n int64) bool {
+	if c.srv.acks0.try(n) {
+		return true
+	}
+	c.srv.count.waitedAcks0.Add(1)
+	return c.await(&c.srv.acks0, n)
+}
+
+// await takes n bytes from a budget that had no room for them.
+func (c *conn) await(b *budget, n int64) bool {
+	b.wait(c.rd.room)
+	defer b.leave(c.rd.room)
+	for !b.try(n) {
 		if c.srv.draining.Load() {
 			return false
 		}

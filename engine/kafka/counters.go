@@ -39,6 +39,7 @@ type counters struct {
 	connections, accepted              atomic.Int64
 	waitedRequests, waitedBrokerBytes  atomic.Int64
 	waitedFetchBytes, waitedRecompress atomic.Int64
+	waitedAcks0                        atomic.Int64
 }
 
 func (c *counters) failed(e code) {
@@ -70,6 +71,8 @@ type Stats struct {
 	BytesInFlight           int64
 	ConnectionLimitWaits    int64 // reading stopped: InflightMax or InflightBytesMax
 	BrokerBytesLimitWaits   int64 // reading stopped: BrokerBytesMax
+	Acks0BytesInFlight      int64 // of the moment, too
+	Acks0BytesLimitWaits    int64 // reading stopped: Acks0BytesMax
 	FetchBytesInFlight      int64 // of the moment, too
 	FetchBytesLimitWaits    int64 // a Fetch waited: FetchBrokerBytesMax
 	RecompressWaits         int64 // a Produce waited for a processor to recompress on
@@ -89,6 +92,8 @@ func (s *Server) Snapshot() Stats {
 		BytesInFlight:           s.budget.used.Load(),
 		ConnectionLimitWaits:    c.waitedRequests.Load(),
 		BrokerBytesLimitWaits:   c.waitedBrokerBytes.Load(),
+		Acks0BytesInFlight:      s.acks0.used.Load(),
+		Acks0BytesLimitWaits:    c.waitedAcks0.Load(),
 		FetchBytesInFlight:      s.fetches.used.Load(),
 		FetchBytesLimitWaits:    c.waitedFetchBytes.Load(),
 		RecompressWaits:         c.waitedRecompress.Load(),

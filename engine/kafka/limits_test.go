@@ -117,35 +117,40 @@ func TestInflightLimit(t *testing.T) {
 	})
 }
 
-// TestAcks0Limit checks that a client that waits for no answer is held back at
-// Acks0BytesMax, and that nothing of it is lost or refused.
+// TestAcks0Limit checks that clients that wait for no answer are held back
+// together at Acks0BytesMax, and that nothing of theirs is lost or refused.
 func TestAcks0Limit(t *testing.T) {
 	const most = 600 // a few requests; all of them are read at once
 	inTime(t, Config{Acks0BytesMax: most}, func(t *testing.T, s *Server, n *fakeNode, dial func() net.Conn) {
 		topic := n.add("t", 1)
 		p := topic.parts[0]
 		p.hold = true
-		c := dialled(t, dial())
 		req := produceTo(9, topic, 0, 0, batch(1, 1, -1, -1, -1))
 		want := most / (len(frame(req, 1)) - 4) // without its length
 		var all []byte
 		for i := range 10 {
 			all = append(all, frame(req, int32(i+1))...)
 		}
-		c.write(all)
-		synctest.Wait()
+		clients := []*raw{dialled(t, dial()), dialled(t, dial())}
+		for _, c := range clients {
+			c.write(all)
+			synctest.Wait()
+		}
 		p.mu.Lock()
 		held := len(p.held)
 		p.mu.Unlock()
-		if held != want || want < 2 || s.Snapshot().ConnectionLimitWaits != 1 {
-			t.Errorf("%d requests were taken in, want %d; %d waits", held, want, s.Snapshot().ConnectionLimitWaits)
+		if st := s.Snapshot(); held != want || want < 2 || st.Acks0BytesLimitWaits != 2 || st.Acks0BytesInFlight > most {
+			t.Errorf("%d requests were taken in, want %d; %d waits, %d bytes", held, want, st.Acks0BytesLimitWaits, st.Acks0BytesInFlight)
 		}
 		p.let()
 		synctest.Wait()
 		last := produceTo(9, topic, 0, -1, batch(1, 1, -1, -1, -1))
-		c.write(frame(last, 11))
-		if e, got := code1(t, c.recv(last, 11)); e != 0 || got.BaseOffset != 10 {
-			t.Errorf("after ten records at acks=0: code %d, offset %d", e, got.BaseOffset)
+		clients[0].write(frame(last, 11))
+		if e, got := code1(t, clients[0].recv(last, 11)); e != 0 || got.BaseOffset != 20 {
+			t.Errorf("after twenty records at acks=0: code %d, offset %d", e, got.BaseOffset)
+		}
+		if st := s.Snapshot(); st.Acks0BytesInFlight != 0 {
+			t.Errorf("%d bytes are never given back", st.Acks0BytesInFlight)
 		}
 	})
 }

@@ -18,7 +18,7 @@ type ring struct {
 	q        []entry       // circular; len is the limit; guarded by mu
 	head, n  int           // guarded by mu
 	bytes    int64         // of all entries; guarded by mu
-	max      int64         // limit of bytes; guarded by mu
+	max      int64         // limit of bytes
 	closed   bool          // nothing more is pushed; guarded by mu
 	pushed   chan struct{} // capacity 1; sender: reader
 	popped   chan struct{} // capacity 1; sender: writer
@@ -39,13 +39,6 @@ func (r *ring) full(bytes int) bool {
 	defer r.mu.Unlock()
 	r.starving = r.n > 0 && (r.n == cap(r.q) || r.bytes+int64(bytes) > r.max)
 	return r.starving
-}
-
-// narrow lowers the limit of bytes; it does not raise it.
-func (r *ring) narrow(bytes int64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.max = min(r.max, bytes)
 }
 
 // push adds e; full has said there is room.
