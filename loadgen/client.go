@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 const clientID = "dyno-load"
@@ -120,6 +121,14 @@ func dialAny(ctx context.Context, brokers []string, timeout time.Duration) error
 	return fmt.Errorf("%w: %s", ErrUnreachable, strings.Join(all, "; "))
 }
 
+// retryTimeout is how long the client itself tries a request again: its own 30 s, but endOffsets asks again for what is missing alone.
+func retryTimeout(key int16) time.Duration {
+	if key == int16(kmsg.ListOffsets) {
+		return time.Nanosecond
+	}
+	return 30 * time.Second
+}
+
 // cluster is the administrative view of the cluster under load.
 type cluster struct {
 	cl    *kgo.Client
@@ -132,6 +141,7 @@ func newCluster(cfg *Config, security []kgo.Opt) (*cluster, error) {
 	opts := append([]kgo.Opt{
 		kgo.SeedBrokers(cfg.Brokers...), kgo.ClientID(clientID + "-admin"), kgo.DisableClientMetrics(),
 		kgo.MetadataMinAge(50 * time.Millisecond),
+		kgo.RetryTimeoutFn(retryTimeout),
 	}, security...)
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
@@ -196,7 +206,7 @@ func (c *cluster) leaders(ctx context.Context) (n, rf int, err error) {
 	for i := range len(t.Partitions) {
 		p, ok := t.Partitions[int32(i)]
 		if !ok || p.Leader < 0 {
-			return 0, 0, fmt.Errorf("partition %d has no leader", i)
+			return 0, 0, fmt.Errorf("partition %d: %w", i, kerr.LeaderNotAvailable)
 		}
 		if i == 0 || len(p.Replicas) < rf {
 			rf = len(p.Replicas)
@@ -205,24 +215,73 @@ func (c *cluster) leaders(ctx context.Context) (n, rf int, err error) {
 	return len(t.Partitions), rf, nil
 }
 
-// endOffsets lists the end offset (exclusive) of every partition.
+// endOffsets lists the end offset (exclusive) of every partition. Leaders change while it asks, in a cluster of thousands of
+// partitions all the time for a while, so it asks again for those alone that gave no answer, until ctx ends.
 func (c *cluster) endOffsets(ctx context.Context, partitions int) ([]int64, error) {
-	listed, err := c.adm.ListEndOffsets(ctx, c.topic)
-	if err == nil {
-		err = listed.Error()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list end offsets of %s: %w", c.topic, err)
-	}
 	ends := make([]int64, partitions)
-	for i := range ends {
-		o, ok := listed.Lookup(c.topic, int32(i))
-		if !ok {
-			return nil, fmt.Errorf("list end offsets of %s: partition %d is missing", c.topic, i)
-		}
-		ends[i] = o.Offset
+	ask := make([]int32, partitions)
+	for i := range ask {
+		ask[i] = int32(i)
 	}
-	return ends, nil
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		missing, err := c.listEnds(ctx, ends, ask)
+		if len(missing) == 0 {
+			return ends, nil
+		}
+		err = fmt.Errorf("list end offsets of %s: %d of %d partitions give none, the first is %d: %w", c.topic, len(missing), partitions, missing[0], err)
+		var answered *kerr.Error
+		if errors.As(err, &answered) && !answered.Retriable {
+			return nil, err
+		}
+		ask = missing
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-tick.C:
+		}
+	}
+}
+
+// errNoAnswer: a broker left partitions out of its answer.
+var errNoAnswer = errors.New("no answer for them")
+
+// listEnds asks once for the end offsets of some partitions and returns those that are still missing, in order, and why.
+func (c *cluster) listEnds(ctx context.Context, ends []int64, ask []int32) (missing []int32, err error) {
+	t := kmsg.NewListOffsetsRequestTopic()
+	t.Topic = c.topic
+	for _, i := range ask {
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.Timestamp = i, -1 // the end
+		t.Partitions = append(t.Partitions, p)
+	}
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.ReplicaID, req.Topics = -1, append(req.Topics, t)
+	known := make([]bool, len(ends))
+	err = errNoAnswer
+	for _, shard := range c.cl.RequestSharded(ctx, req) {
+		if shard.Err != nil {
+			err = shard.Err
+			continue
+		}
+		for _, t := range shard.Resp.(*kmsg.ListOffsetsResponse).Topics {
+			for _, p := range t.Partitions {
+				switch failed := kerr.ErrorForCode(p.ErrorCode); {
+				case failed != nil:
+					err = failed
+				case 0 <= p.Partition && int(p.Partition) < len(ends):
+					ends[p.Partition], known[p.Partition] = p.Offset, true
+				}
+			}
+		}
+	}
+	for _, i := range ask {
+		if !known[i] {
+			missing = append(missing, i)
+		}
+	}
+	return missing, err
 }
 
 // span is the number of offsets between two listings.

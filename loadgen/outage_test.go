@@ -97,3 +97,42 @@ func TestRetryEvery(t *testing.T) {
 		t.Errorf("three refusals cost %v", waited)
 	}
 }
+
+// A partition whose leader moves while end offsets are listed is asked for again, by itself: in a cluster of thousands of partitions
+// one always does for a while, and all would never answer at once.
+func TestLeaderMovesWhileListed(t *testing.T) {
+	t.Parallel()
+	c := fake(t)
+	var asked [][]int32
+	c.ControlKey(int16(kmsg.ListOffsets), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		req := r.(*kmsg.ListOffsetsRequest)
+		resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		rt := kmsg.NewListOffsetsResponseTopic()
+		rt.Topic = req.Topics[0].Topic
+		var parts []int32
+		moving := len(asked) == 0
+		for _, p := range req.Topics[0].Partitions {
+			parts = append(parts, p.Partition)
+			rp := kmsg.NewListOffsetsResponseTopicPartition()
+			rp.Partition, rp.Offset = p.Partition, 0
+			if moving {
+				rp.ErrorCode, moving = kerr.NotLeaderForPartition.Code, false
+			}
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		asked = append(asked, parts)
+		resp.Topics = append(resp.Topics, rt)
+		return resp, nil, len(asked) <= 2 // before the load; later the fake answers by itself
+	})
+	cfg := small(c)
+	cfg.Duration, cfg.Records = 0, 1000
+	good(t, mustRun(t, cfg))
+	first := asked[0][0]
+	for _, parts := range asked[1:] {
+		if len(parts) == 1 && parts[0] == first {
+			return
+		}
+	}
+	t.Errorf("partition %d is never asked for alone: %v", first, asked)
+}

@@ -75,6 +75,7 @@ func addLoadFlags(cmd *cobra.Command, cfg *loadgen.Config, fl *loadFlags) {
 	f.StringVar(&cfg.TLS.Cert, "tls-cert", "", "PEM file of the client's certificate")
 	f.StringVar(&cfg.TLS.Key, "tls-key", "", "PEM file of its key")
 	f.StringVar(&fl.sasl, "sasl", "", "mechanism:user:passfile; plain, scram-256 or scram-512")
+	f.DurationVar(&cfg.ConnectTimeout, "connect-timeout", 0, "how long to try to reach the cluster, and to wait until every partition has a leader (default 10s)")
 	f.BoolVar(&cfg.Verify, "verify", false, "read every record back after the window")
 	f.StringVar(&fl.workload, "workload", "", "YAML file with the workload")
 	f.StringVar(&fl.out, "out", "", "directory for latency.hlog, *.hgrm, series and the result as JSON")
