@@ -225,17 +225,21 @@ func (c *cluster) endOffsets(ctx context.Context, partitions int) ([]int64, erro
 	}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	var last error
 	for {
 		missing, err := c.listEnds(ctx, ends, ask)
-		if len(missing) == 0 {
+		switch {
+		case len(missing) == 0:
 			return ends, nil
+		case ctx.Err() != nil && last != nil: // says more than that the time is over
+			return nil, last
 		}
 		err = fmt.Errorf("list end offsets of %s: %d of %d partitions give none, the first is %d: %w", c.topic, len(missing), partitions, missing[0], err)
 		var answered *kerr.Error
 		if errors.As(err, &answered) && !answered.Retriable {
 			return nil, err
 		}
-		ask = missing
+		ask, last = missing, err
 		select {
 		case <-ctx.Done():
 			return nil, err

@@ -174,9 +174,7 @@ func (c *Config) validate() error {
 		return bad("spread %d: want at least one byte", c.Spread)
 	case c.RetryEvery != 0 && (c.RetryEvery < retryEveryMin || c.RetryEvery > time.Minute):
 		return bad("retry every %v: want %v to 1m", c.RetryEvery, retryEveryMin)
-	case c.ConnectTimeout < 0:
-		return bad("connect timeout %v is negative", c.ConnectTimeout)
-	case c.Duration < 0 || c.Warmup < 0 || c.Linger < 0:
+	case c.Duration < 0 || c.Warmup < 0 || c.Linger < 0 || c.ConnectTimeout < 0:
 		return bad("a duration is negative")
 	case c.Duration > 0 && c.Duration < 10*time.Millisecond:
 		return bad("duration %v is too short to measure: want at least 10ms", c.Duration)

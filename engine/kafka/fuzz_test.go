@@ -16,7 +16,7 @@ import (
 func fuzzConn(n *fakeNode) *conn {
 	s := &Server{cfg: Config{Backend: n, InflightMax: 4}, self: 1}
 	s.cfg.setDefaults()
-	s.budget.max = s.cfg.BrokerBytesMax
+	s.budget.max, s.acks0.max = s.cfg.BrokerBytesMax, s.cfg.Acks0BytesMax
 	return &conn{srv: s, ring: newRing(4, 1<<30), wake: make(chan struct{}, 1), dead: make(chan struct{}), eof: make(chan struct{})}
 }
 
