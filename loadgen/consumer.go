@@ -18,7 +18,6 @@ func readerOpts(cfg *Config, security []kgo.Opt, from map[int32]kgo.Offset) []kg
 		kgo.SeedBrokers(cfg.Brokers...),
 		kgo.ClientID(clientID + "-reader"),
 		kgo.DisableClientMetrics(),
-		kgo.AlwaysRetryEOF(), // see producerOpts
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{cfg.Topic: from}),
 		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
 		kgo.KeepControlRecords(),
