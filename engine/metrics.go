@@ -127,6 +127,8 @@ func (c *collector) collectFront(ch chan<- prometheus.Metric) {
 	count(ch, "dyno_kafka_limit_waits_total", "Times reading stopped at a limit.", s.ConnectionLimitWaits, "limit", "connection")
 	count(ch, "dyno_kafka_limit_waits_total", "Times reading stopped at a limit.", s.BrokerBytesLimitWaits, "limit", "broker")
 	count(ch, "dyno_kafka_limit_waits_total", "Times reading stopped at a limit.", s.Acks0BytesLimitWaits, "limit", "acks0")
+	count(ch, "dyno_kafka_limit_waits_total", "Times reading stopped at a limit.", s.PartialBytesLimitWaits, "limit", "partial_bytes")
+	gauge(ch, "dyno_kafka_partial_inflight_bytes", "Bytes of big requests that are not whole yet.", s.PartialBytesInFlight)
 	gauge(ch, "dyno_kafka_acks0_inflight_bytes", "Bytes of Produce requests with acks=0 that the log has not answered.", s.Acks0BytesInFlight)
 	gauge(ch, "dyno_kafka_fetch_inflight_bytes", "Bytes of fetch replies being made or sent.", s.FetchBytesInFlight)
 	count(ch, "dyno_kafka_limit_waits_total", "Times reading stopped at a limit.", s.FetchBytesLimitWaits, "limit", "fetch")

@@ -68,10 +68,9 @@ type produce struct {
 
 	// pending counts the partitions the log has not answered, plus one while the
 	// reader is still handing them over.
-	pending  atomic.Int32
-	released atomic.Bool
-	parts    []produced
-	one      [1]produced
+	pending atomic.Int32
+	parts   []produced
+	one     [1]produced
 }
 
 // produced is one partition's batch of a request. The embedded Append is the
@@ -100,26 +99,19 @@ func (d *produced) Appended(*partition.Append) {
 	d.req.settle()
 }
 
-// settle takes one from pending; the last one gives back the bytes and wakes
-// the writer.
+// settle takes one from pending; the last one gives the request's bytes back to
+// the broker's budgets and wakes the writer. Nothing else gives them back, not a
+// client's deadline nor the end of its connection: until then the log holds them.
 func (p *produce) settle() {
 	if p.pending.Add(-1) > 0 {
-		return
-	}
-	p.release()
-	if p.c.parked.Load() == p {
-		signal(p.c.wake)
-	}
-}
-
-// release gives the request's bytes back to the broker's budgets, once.
-func (p *produce) release() {
-	if !p.released.CompareAndSwap(false, true) {
 		return
 	}
 	p.c.srv.budget.release(p.bytes)
 	if p.acks == 0 {
 		p.c.srv.acks0.release(p.bytes)
+	}
+	if p.c.parked.Load() == p {
+		signal(p.c.wake)
 	}
 }
 
@@ -319,7 +311,6 @@ func foreign(b []byte, version int16) code {
 // the connection must end: an error with acks=0.
 func (c *conn) replyProduce(p *produce) bool {
 	failed := p.outcome()
-	p.release()
 	if p.acks == 0 {
 		if failed {
 			c.flush()

@@ -48,6 +48,7 @@ type fetch struct {
 	committed       bool
 	session, sepoch int32
 	starved         bool   // no room in the broker's budget: nothing is read
+	full            bool   // there is more than maxBytes
 	anyReplica      bool   // from a consumer that followers may serve
 	rack            []byte // the consumer's; empty none
 
@@ -93,6 +94,9 @@ func parseFetch(h header, body []byte, most int) (*fetch, bool) {
 		f.session, f.sepoch = d.i32(), d.i32()
 	}
 	n := d.count(flex, 3)
+	if n > most {
+		return nil, false
+	}
 	f.topics = make([]fetchTopic, 0, max(n, 0))
 	for ; n > 0 && !d.bad; n-- {
 		f.topics = append(f.topics, fetchTopic{})
@@ -174,7 +178,7 @@ func (c *conn) runFetch(k *call) {
 	f.maxBytes = min(max(f.maxBytes, 0), c.srv.cfg.FetchBytesMax)
 	f.find(c.srv.cfg.Backend, c.srv.self, k.version)
 	end := c.srv.now() + min(max(f.maxWait, 0), c.srv.cfg.TimeoutMax)
-	if bytes, failed := c.readFetch(f, end); bytes < f.minBytes && !failed && !f.starved && len(f.parts) > 0 {
+	if bytes, failed := c.readFetch(f, end); !f.enough(bytes, failed) && len(f.parts) > 0 {
 		c.waitFetch(f, end)
 	}
 	for i := range f.parts {
@@ -223,15 +227,36 @@ func checkLeader(p Partition, self ids.NodeID, epoch ids.LeaderEpoch) code {
 // something else to tell at once; that an offset is not here yet is not told
 // before the wait is over, as it is about to come.
 func (f *fetch) read() (bytes int, failed bool) {
+	f.full = false
 	for i := range f.parts {
 		p := &f.parts[i]
 		if p.code == codeNone {
-			p.read(f, f.maxBytes-bytes, bytes == 0)
+			left := f.maxBytes - bytes
+			p.read(f, left, bytes == 0)
 			bytes += p.res.Bytes
+			f.full = f.full || left < p.max && p.more(f.committed)
 		}
 		failed = failed || p.code != codeNone && !p.behind || p.diverged.Epoch >= 0 || p.preferred >= 0
 	}
 	return bytes, failed
+}
+
+// enough says that there is nothing to wait for: what a client wants at least may be
+// more than it takes.
+func (f *fetch) enough(bytes int, failed bool) bool {
+	return bytes >= f.minBytes || failed || f.starved || f.full
+}
+
+// more says that the partition has batches after what was read.
+func (p *fetchPart) more(committed bool) bool {
+	next, end := p.offset, p.res.HighWatermark
+	if committed {
+		end = p.res.LastStable
+	}
+	if n := len(p.res.Batches); n > 0 {
+		next = partition.EndOffset(p.res.Batches[n-1])
+	}
+	return p.code == codeNone && p.diverged.Epoch < 0 && p.preferred < 0 && next < end
 }
 
 // read reads one partition: at most left bytes, or a whole first batch where
@@ -304,7 +329,7 @@ func (c *conn) waitFetch(f *fetch, end time.Duration) {
 		f.dropBatches()
 		bytes, failed := c.readFetch(f, end)
 		left := end - c.srv.now()
-		if bytes >= f.minBytes || failed || f.starved || left <= 0 {
+		if f.enough(bytes, failed) || left <= 0 {
 			return
 		}
 		select {

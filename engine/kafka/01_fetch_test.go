@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"bytes"
+	"net"
 	"testing"
 	"time"
 
@@ -183,6 +184,24 @@ func watched(t testing.TB, p *fakePart, n int) {
 			t.Fatalf("%d watchers, want %d", have, n)
 		}
 	}
+}
+
+// TestFetchAsksForMoreThanItTakes checks that a fetch whose least is above its most
+// does not wait for what would never come.
+func TestFetchAsksForMoreThanItTakes(t *testing.T) {
+	inTime(t, Config{}, func(t *testing.T, s *Server, n *fakeNode, dial func() net.Conn) {
+		topic := n.add("t", 1)
+		fill(topic.parts[0], 20)
+		req := fetchFrom(12, topic, 0, 0)
+		req.MaxWaitMillis, req.MinBytes, req.MaxBytes = 60_000, 1<<20, 1000
+		from := time.Now()
+		if p := part1(t, dialled(t, dial()).ask(req)); len(p.RecordBatches) == 0 || len(p.RecordBatches) > 1000 {
+			t.Errorf("%d bytes came", len(p.RecordBatches))
+		}
+		if took := time.Since(from); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+	})
 }
 
 // TestFetchLongPoll checks that a fetch waits, is woken once per commit, and

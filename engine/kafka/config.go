@@ -20,8 +20,8 @@ type Config struct {
 	FrameBytesMax, PlainFrameBytesMax int
 	// SlabBytes is what a busy connection reads into at a time (256 KiB).
 	SlabBytes int
-	// RequestPartitionsMax is the most partitions one Produce or Fetch may name
-	// (50,000).
+	// RequestPartitionsMax is the most partitions one Produce or Fetch may name, and
+	// the most topics (50,000).
 	RequestPartitionsMax int
 	// FetchBytesMax caps what one Fetch is answered with (fetch.max.bytes, 55 MiB).
 	FetchBytesMax int
@@ -34,9 +34,16 @@ type Config struct {
 	// unanswered (256 requests, 64 MiB); BrokerBytesMax all connections together
 	// (1 GiB). Beyond a bound the connection is not read from until answers
 	// went out; one request alone may exceed the byte bounds. A frame above half
-	// of SlabBytes counts from the moment its size is known.
+	// of SlabBytes counts from the moment its size is known, and a request that is
+	// decoded as many times its frame. A Produce counts until the log has answered,
+	// whatever became of its client.
 	InflightMax                      int
 	InflightBytesMax, BrokerBytesMax int64
+	// PartialBytesMax bounds the frames above half of SlabBytes that are not whole
+	// yet, of all connections (half of BrokerBytesMax): whoever announces and does not
+	// send keeps others who have much to send waiting, for at most FrameTimeout, and
+	// nobody else.
+	PartialBytesMax int64
 	// Acks0BytesMax bounds what the log has not answered of all Produce with acks=0
 	// together (16 MiB); one request alone may exceed it. Their clients wait for no
 	// answer and hear of no refusal, so they are held back by TCP long before a
@@ -69,6 +76,7 @@ func (c *Config) setDefaults() {
 	def(&c.InflightMax, 256)
 	def(&c.InflightBytesMax, 64<<20)
 	def(&c.BrokerBytesMax, 1<<30)
+	def(&c.PartialBytesMax, max(c.BrokerBytesMax/2, 1))
 	def(&c.Acks0BytesMax, 16<<20)
 	def(&c.ConnectionsMax, 10_000)
 	def(&c.IdleTimeout, 10*time.Minute)
@@ -104,7 +112,7 @@ func (c *Config) validate() error {
 	case c.FetchBytesMax < 1 || c.FetchBytesMax > 1<<30:
 		return fmt.Errorf("%w: FetchBytesMax %d is not within 1 and 1 GiB", ErrConfig, c.FetchBytesMax)
 	case c.RequestPartitionsMax < 1 || c.InflightMax < 1 || c.InflightBytesMax < 1 ||
-		c.BrokerBytesMax < 1 || c.Acks0BytesMax < 1 || c.FetchBrokerBytesMax < 1 || c.ConnectionsMax < 1:
+		c.BrokerBytesMax < 1 || c.PartialBytesMax < 1 || c.Acks0BytesMax < 1 || c.FetchBrokerBytesMax < 1 || c.ConnectionsMax < 1:
 		return fmt.Errorf("%w: a limit is negative", ErrConfig)
 	case c.IdleTimeout < 0 || c.FrameTimeout < 0 || c.WriteTimeout < 0 || c.RequestTimeout < 0 ||
 		c.TimeoutMax < 0 || c.DrainTimeout < 0:

@@ -52,8 +52,9 @@ type conn struct {
 		at       time.Duration // of the last read that brought bytes
 		begun    time.Duration // the read that brought the first byte of the frame not whole yet
 		deadline time.Duration // set on the socket
-		room     chan struct{} // capacity 1; sender: the broker's budget, or that of acks=0
+		room     chan struct{} // capacity 1; sender: the budget that is waited for
 		taken    int           // from the broker's budget for the frame not whole yet
+		claimed  int           // from that of such frames
 	}
 	wr struct { // owner: writer
 		out
@@ -123,6 +124,7 @@ func (c *conn) read() {
 	pprof.SetGoroutineLabels(pprof.WithLabels(c.ctx, pprof.Labels("dyno", "kafka reader")))
 	defer func() {
 		c.srv.budget.release(int64(c.rd.taken))
+		c.srv.partial.release(int64(c.rd.claimed))
 		close(c.eof)
 		c.ring.close()
 	}()
@@ -190,8 +192,9 @@ func whyNotFrame(err error) reason {
 
 // fill reads once from the socket; false ends the reader.
 func (c *conn) fill() bool {
-	if n := c.rd.claim(); n > c.rd.taken {
-		if !c.take(n) {
+	if n := c.rd.claim(); n > 0 && c.rd.taken == 0 {
+		n = weight(c.rd.buf[c.rd.r+prefixBytes:], n)
+		if !c.claim(n) || !c.take(n) {
 			c.because(closedDrain)
 			return false
 		}
@@ -283,14 +286,30 @@ func (c *conn) admit(n int) bool {
 		return false
 	}
 	c.rd.taken = 0 // the request's from now on
+	c.srv.partial.release(int64(c.rd.claimed))
+	c.rd.claimed = 0
+	return true
+}
+
+// claim waits until the budget of frames that are not whole yet holds the n bytes
+// of the one that has begun, so that lengths which are only announced leave room
+// in the broker's for everybody else. It returns false where the connection ends
+// first.
+func (c *conn) claim(n int) bool {
+	if !c.srv.partial.try(int64(n)) {
+		c.srv.count.waitedPartialBytes.Add(1)
+		if !c.await(&c.srv.partial, int64(n)) {
+			return false
+		}
+	}
+	c.rd.claimed = n
 	return true
 }
 
 // take waits until the broker's budget holds n bytes for the frame being read.
 // A big frame takes all of its bytes before a slab is made for it: if it took
 // them as they come, several half-read frames could hold the whole budget and
-// wait for each other. So an announced length keeps others waiting for at most
-// FrameTimeout. It returns false where the connection ends first.
+// wait for each other. It returns false where the connection ends first.
 func (c *conn) take(n int) bool {
 	more := int64(n - c.rd.taken)
 	if more <= 0 {

@@ -39,7 +39,7 @@ type counters struct {
 	connections, accepted              atomic.Int64
 	waitedRequests, waitedBrokerBytes  atomic.Int64
 	waitedFetchBytes, waitedRecompress atomic.Int64
-	waitedAcks0                        atomic.Int64
+	waitedAcks0, waitedPartialBytes    atomic.Int64
 }
 
 func (c *counters) failed(e code) {
@@ -73,6 +73,8 @@ type Stats struct {
 	BrokerBytesLimitWaits   int64 // reading stopped: BrokerBytesMax
 	Acks0BytesInFlight      int64 // of the moment, too
 	Acks0BytesLimitWaits    int64 // reading stopped: Acks0BytesMax
+	PartialBytesInFlight    int64 // of the moment, too
+	PartialBytesLimitWaits  int64 // reading stopped: PartialBytesMax
 	FetchBytesInFlight      int64 // of the moment, too
 	FetchBytesLimitWaits    int64 // a Fetch waited: FetchBrokerBytesMax
 	RecompressWaits         int64 // a Produce waited for a processor to recompress on
@@ -94,6 +96,8 @@ func (s *Server) Snapshot() Stats {
 		BrokerBytesLimitWaits:   c.waitedBrokerBytes.Load(),
 		Acks0BytesInFlight:      s.acks0.used.Load(),
 		Acks0BytesLimitWaits:    c.waitedAcks0.Load(),
+		PartialBytesInFlight:    s.partial.used.Load(),
+		PartialBytesLimitWaits:  c.waitedPartialBytes.Load(),
 		FetchBytesInFlight:      s.fetches.used.Load(),
 		FetchBytesLimitWaits:    c.waitedFetchBytes.Load(),
 		RecompressWaits:         c.waitedRecompress.Load(),

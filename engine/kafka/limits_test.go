@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"runtime"
@@ -182,6 +183,77 @@ func TestBrokerLimit(t *testing.T) {
 		}
 		if left := s.Snapshot().BytesInFlight; left != 0 {
 			t.Errorf("%d bytes are still taken", left)
+		}
+	})
+}
+
+// TestBytesStayWithTheLog checks that a request counts for as long as the log has
+// it: neither a client that does not wait nor one that goes away makes room.
+func TestBytesStayWithTheLog(t *testing.T) {
+	for _, acks := range []int16{0, 1, -1} {
+		t.Run(fmt.Sprint("acks ", acks), func(t *testing.T) {
+			inTime(t, Config{}, func(t *testing.T, s *Server, n *fakeNode, dial func() net.Conn) {
+				topic := n.add("t", 1)
+				p := topic.parts[0]
+				p.hold = true
+				impatient := produceTo(9, topic, 0, acks, batch(1, 1000, -1, -1, -1))
+				impatient.TimeoutMillis = 0
+				patient := produceTo(9, topic, 0, acks, batch(1, 1000, -1, -1, -1))
+				size := int64(len(frame(impatient, 1)) - prefixBytes)
+				stays, goes := dialled(t, dial()), dialled(t, dial())
+				stays.send(impatient)
+				if acks != 0 {
+					if e, _ := code1(t, stays.recv(impatient, 1)); e != codeRequestTimedOut {
+						t.Errorf("code %d", e)
+					}
+				}
+				goes.send(patient)
+				synctest.Wait()
+				_ = goes.nc.Close()
+				synctest.Wait()
+				want := [2]int64{2 * size, 0}
+				if acks == 0 {
+					want[1] = want[0]
+				}
+				if st := s.Snapshot(); [2]int64{st.BytesInFlight, st.Acks0BytesInFlight} != want {
+					t.Errorf("the log has %d bytes, %d are taken, %d of them at acks=0", 2*size, st.BytesInFlight, st.Acks0BytesInFlight)
+				}
+				p.let()
+				synctest.Wait()
+				if st := s.Snapshot(); st.BytesInFlight != 0 || st.Acks0BytesInFlight != 0 {
+					t.Errorf("the log has answered, and %d bytes are taken, %d of them at acks=0", st.BytesInFlight, st.Acks0BytesInFlight)
+				}
+			})
+		})
+	}
+}
+
+// TestDecodedRequestsCountMore checks that requests which are decoded count as what
+// they become, so that a client which waits in a long poll cannot have much more
+// decoded behind it than its limit says.
+func TestDecodedRequestsCountMore(t *testing.T) {
+	inTime(t, Config{InflightBytesMax: 1 << 20}, func(t *testing.T, s *Server, n *fakeNode, dial func() net.Conn) {
+		topic := n.add("t", 1)
+		c := dialled(t, dial())
+		poll := fetchFrom(12, topic, 0, 0)
+		poll.MaxWaitMillis, poll.MinBytes = 60_000, 1
+		c.send(poll)
+		synctest.Wait()
+		many := kmsg.NewPtrMetadataRequest()
+		many.SetVersion(9)
+		for range 4000 {
+			many.Topics = append(many.Topics, kmsg.MetadataRequestTopic{Topic: kmsg.StringPtr("")})
+		}
+		go func() {
+			for i := range 10 {
+				if _, err := c.nc.Write(frame(many, int32(i+2))); err != nil {
+					return
+				}
+			}
+		}()
+		synctest.Wait()
+		if got := s.Snapshot(); got.BytesInFlight > 1<<20+decodedFactor*int64(len(frame(poll, 1))) || got.BytesInFlight < 1<<19 || got.ConnectionLimitWaits != 1 {
+			t.Errorf("%d bytes are taken, %d waits", got.BytesInFlight, got.ConnectionLimitWaits)
 		}
 	})
 }

@@ -8,11 +8,11 @@ import (
 )
 
 // TestPartialFramesAreBudgeted has clients that send all but the end of a big
-// frame: no more of them than the broker's budget has room for may be read into
-// memory, small requests of others go on, and every byte comes back however
-// the connection ends.
+// frame: no more of them than their budget has room for may be read into memory,
+// small requests of others go on, and every byte comes back however the connection
+// ends.
 func TestPartialFramesAreBudgeted(t *testing.T) {
-	cfg := Config{BrokerBytesMax: 3 << 20, FrameTimeout: 30 * time.Second, SlabBytes: slabBytesMin}
+	cfg := Config{BrokerBytesMax: 6 << 20, FrameTimeout: 30 * time.Second, SlabBytes: slabBytesMin}
 	inTime(t, cfg, func(t *testing.T, s *Server, n *fakeNode, dial func() net.Conn) {
 		topic := n.add("t", 1)
 		req := produceTo(9, topic, 0, -1, batch(1, 1<<20-1000, -1, -1, -1))
@@ -28,16 +28,21 @@ func TestPartialFramesAreBudgeted(t *testing.T) {
 		in := func(want int64) {
 			t.Helper()
 			synctest.Wait()
-			if got := s.Snapshot().BytesInFlight; got != want*frameBytes {
-				t.Fatalf("%d bytes are taken, want %d frames of %d", got, want, frameBytes)
+			if got := s.Snapshot(); got.BytesInFlight != want*frameBytes || got.PartialBytesInFlight != want*frameBytes {
+				t.Fatalf("%d bytes are taken, %d of them of frames not whole yet, want %d frames of %d", got.BytesInFlight, got.PartialBytesInFlight, want, frameBytes)
 			}
 		}
 		in(3)
+		neighbour, small := dialled(t, dial()), produceTo(9, topic, 0, -1, batch(1, 100, -1, -1, -1))
+		neighbour.send(small)
+		if e, _ := code1(t, neighbour.recv(small, 1)); e != codeNone {
+			t.Errorf("somebody else's small request: code %d", e)
+		}
 		if read := s.Snapshot().BytesIn; read > 3*int64(len(whole))+2*readBytesMax {
 			t.Errorf("%d bytes were read", read)
 		}
-		if got := s.Snapshot().BrokerBytesLimitWaits; got != 2 {
-			t.Errorf("%d connections wait", got)
+		if got := s.Snapshot(); got.PartialBytesLimitWaits != 2 || got.BrokerBytesLimitWaits != 0 {
+			t.Errorf("%d connections wait for big frames to get whole, %d for others to be answered", got.PartialBytesLimitWaits, got.BrokerBytesLimitWaits)
 		}
 		all[0].write(whole[len(whole)-1:]) // one ends well: its place goes to the fourth
 		if e, _ := code1(t, all[0].recv(req, 1)); e != codeNone {
@@ -64,14 +69,14 @@ func TestPartialFrameWaits(t *testing.T) {
 			go func() { _, _ = c.Write(whole[:len(whole)-1]) }()
 			synctest.Wait()
 		}
-		if got := s.Snapshot(); got.BytesInFlight != int64(len(whole)-prefixBytes) || got.BrokerBytesLimitWaits != 1 {
-			t.Errorf("%d bytes are taken, %d waits", got.BytesInFlight, got.BrokerBytesLimitWaits)
+		if got := s.Snapshot(); got.BytesInFlight != int64(len(whole)-prefixBytes) || got.PartialBytesLimitWaits != 1 {
+			t.Errorf("%d bytes are taken, %d waits", got.BytesInFlight, got.PartialBytesLimitWaits)
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		if got := s.Snapshot(); got.BytesInFlight != 0 {
-			t.Errorf("after Close %d bytes are taken", got.BytesInFlight)
+		if got := s.Snapshot(); got.BytesInFlight != 0 || got.PartialBytesInFlight != 0 {
+			t.Errorf("after Close %d bytes are taken, %d of half a frame", got.BytesInFlight, got.PartialBytesInFlight)
 		}
 	})
 }

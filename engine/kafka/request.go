@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"encoding/binary"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -34,20 +35,35 @@ type call struct {
 	fetch *fetch // instead of req
 }
 
+// decodedFactor is how many times its frame a decoded request is taken to be in
+// memory: an element of a list is two or three bytes long where it is shortest, and
+// up to a hundred as a struct. Batches of a Produce stay what they are.
+const decodedFactor = 32
+
+// weight is what a frame of n bytes counts against the limits of bytes. head is
+// its begin.
+func weight(head []byte, n int) int {
+	if int16(binary.BigEndian.Uint16(head)) == keyProduce {
+		return n
+	}
+	return decodedFactor * n
+}
+
 // request takes one frame in: a Produce goes to the log now, anything else is
 // decoded, so that nothing refers to the slab, and waits for its turn. It
 // returns false where the connection must end.
 func (c *conn) request(f []byte) bool {
-	if !c.admit(len(f)) {
+	bytes := weight(f, len(f))
+	if !c.admit(bytes) {
 		c.because(closedDrain)
 		return false
 	}
 	h, body, ok := parseHeader(f)
-	e := entry{bytes: len(f)}
+	e := entry{bytes: bytes}
 	switch {
 	case !ok:
 	case h.key == keyProduce:
-		e.prod, ok = c.produce(h, body, len(f))
+		e.prod, ok = c.produce(h, body, bytes)
 	case h.key == keyFetch:
 		e.call = &call{header: h}
 		e.call.fetch, ok = parseFetch(h, body, c.srv.cfg.RequestPartitionsMax)
@@ -56,7 +72,7 @@ func (c *conn) request(f []byte) bool {
 		e.call.req, ok = decode(h, body)
 	}
 	if !ok {
-		c.srv.budget.release(int64(len(f)))
+		c.srv.budget.release(int64(bytes))
 		c.because(closedGarbage)
 		return false
 	}

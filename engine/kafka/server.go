@@ -21,6 +21,7 @@ type Server struct {
 	budget  budget // of requests
 	fetches budget // of replies to Fetch
 	acks0   budget // of requests to Produce with acks=0, which are in the first too
+	partial budget // of big frames that are not whole yet, which are in the first too
 	// recompressing holds one for each batch being recompressed.
 	recompressing chan struct{}
 	count         counters
@@ -49,7 +50,8 @@ func Serve(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: cfg, self: cfg.Backend.Cluster().Self, start: time.Now(), conns: map[*conn]struct{}{}}
-	s.budget.max, s.fetches.max, s.acks0.max = cfg.BrokerBytesMax, cfg.FetchBrokerBytesMax, cfg.Acks0BytesMax
+	s.budget.max, s.fetches.max = cfg.BrokerBytesMax, cfg.FetchBrokerBytesMax
+	s.acks0.max, s.partial.max = cfg.Acks0BytesMax, cfg.PartialBytesMax
 	s.recompressing = make(chan struct{}, runtime.GOMAXPROCS(0))
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.wg.Add(1)

@@ -49,7 +49,7 @@ func (c *conn) write() {
 }
 
 // leave closes the socket, waits for the reader and gives back what the
-// requests still in the ring took from the broker's budget.
+// calls still in the ring took from the broker's budget.
 func (c *conn) leave() {
 	c.kill(closedByClient)
 	<-c.eof
@@ -58,9 +58,7 @@ func (c *conn) leave() {
 		if !ok {
 			break
 		}
-		if e.prod != nil {
-			e.prod.release()
-		} else {
+		if e.prod == nil {
 			c.srv.budget.release(int64(e.bytes))
 		}
 		c.ring.pop()
