@@ -17,8 +17,9 @@ import (
 const fenceSilence = isrSilence - isrSilence/10 // before its partitions lose it from their sets
 
 // fence proposes a fence for every silent node, and registers this node again if
-// somebody fenced it. views are of the groups that this node leads.
-func (i *isr) fence(ctx context.Context, views map[ids.GroupID]isrView) {
+// somebody fenced it. meta is the view of the metadata group, nil where another
+// node leads it.
+func (i *isr) fence(ctx context.Context, meta *isrView) {
 	n := i.node
 	img := n.meta.Image()
 	if self, ok := img.Broker(n.identity.NodeID); ok && self.Fenced && n.controller() != 0 {
@@ -27,12 +28,11 @@ func (i *isr) fence(ctx context.Context, views map[ids.GroupID]isrView) {
 		}
 		i.disk.told = false // registering lifted that, too
 	}
-	v, leads := views[ids.MetadataGroup]
-	if !leads {
+	if meta == nil {
 		return
 	}
 	silence := int(fenceSilence / multiraft.TickDefault)
-	for _, m := range v.members {
+	for _, m := range meta.members {
 		node := i.nodeOf(m.ID)
 		b, ok := img.Broker(node)
 		if m.Silent <= silence || !ok || b.Fenced || node == n.identity.NodeID {

@@ -170,23 +170,32 @@ func (h *hosts) settle(ctx context.Context, index ids.LogIndex, topic ids.TopicI
 
 // list gives the hosted partitions in no order, without those that are being
 // deleted.
-func (h *hosts) list() []*hosted { return h.listInto(nil) }
-
-// listInto is list in the memory of an earlier one.
-func (h *hosts) listInto(list []*hosted) []*hosted {
-	return slices.DeleteFunc(h.allInto(list), func(p *hosted) bool { return p.gone.Load() })
+func (h *hosts) list() []*hosted {
+	return slices.DeleteFunc(h.all(), func(p *hosted) bool { return p.gone.Load() })
 }
 
 // all gives the hosted partitions in no order.
-func (h *hosts) all() []*hosted { return h.allInto(nil) }
-
-func (h *hosts) allInto(list []*hosted) []*hosted {
-	clear(list)
+func (h *hosts) all() []*hosted {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	list = slices.Grow(list[:0], len(h.byGroup))
+	list := make([]*hosted, 0, len(h.byGroup))
 	for _, p := range h.byGroup {
 		list = append(list, p)
+	}
+	return list
+}
+
+// leading gives those of list that views are of, each with its view, in the
+// memory of an earlier answer.
+func (h *hosts) leading(views []isrView, again []leading) []leading {
+	clear(again)
+	list := again[:0]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range views {
+		if p := h.byGroup[views[i].group]; p != nil && !p.gone.Load() {
+			list = append(list, leading{p, &views[i]})
+		}
 	}
 	return list
 }

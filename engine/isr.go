@@ -34,7 +34,7 @@ type isr struct {
 
 	seen      *seen        // owner: look; used again while no call of it is out
 	in        []ids.NodeID // owner: changes; scratch
-	hosted    []*hosted    // owner: look; the partitions of this round
+	leading   []leading    // owner: look; the partitions of this round
 	disk      fullDisk     // owner: run
 	lags      lags
 	abandoned uint64 // leaderships given up for want of a majority that were told; owner: run
@@ -104,7 +104,7 @@ func (i *isr) look(ctx context.Context) (moving bool) {
 	ctx, cancel := context.WithTimeout(ctx, isrPatience)
 	defer cancel()
 	if i.seen == nil {
-		i.seen = &seen{views: map[ids.GroupID]isrView{}}
+		i.seen = &seen{}
 	}
 	seen := i.seen
 	seen.reset()
@@ -112,14 +112,13 @@ func (i *isr) look(ctx context.Context) (moving bool) {
 		i.seen = nil // a worker may still add to it
 		return false // the node is closing, or so busy that it looks again later
 	}
-	views := seen.views
-	i.hosted = n.hosts.listInto(i.hosted)
+	i.leading = n.hosts.leading(seen.views, i.leading)
 	i.tellAbandoned()
 	i.tendDisk(ctx)
-	i.fence(ctx, views)
-	i.tell(ctx, i.changes(views))
-	i.prefer(views)
-	return i.move(ctx, views)
+	i.fence(ctx, seen.of(ids.MetadataGroup))
+	i.tell(ctx, i.changes())
+	i.prefer()
+	return i.move(ctx, seen.of(ids.MetadataGroup))
 }
 
 // tellAbandoned says in one line what the leaders of many groups did.
@@ -135,48 +134,57 @@ func (i *isr) tellAbandoned() {
 // nothing else.
 type seen struct {
 	mu      sync.Mutex // guards what follows while workers add
-	views   map[ids.GroupID]isrView
+	views   []isrView
 	members []replica.Progress // of all views
 }
 
 func (s *seen) reset() {
-	clear(s.views)
-	s.members = s.members[:0]
+	s.views, s.members = s.views[:0], s.members[:0]
 }
 
-// add takes one group; workers call it at once. members is the worker's.
-func (s *seen) add(g *multiraft.Group, members []replica.Progress) {
-	st := g.Status()
-	if st.State != replica.Leader {
-		return // published at the end of this turn
+// of gives the view of a group, nil where this node does not lead it.
+func (s *seen) of(g ids.GroupID) *isrView {
+	for i := range s.views {
+		if s.views[i].group == g {
+			return &s.views[i]
+		}
 	}
+	return nil
+}
+
+// add takes one group; workers call it at once. The members' slice is the worker's.
+func (s *seen) add(g *multiraft.Group, lead multiraft.Lead) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	from := len(s.members)
-	s.members = append(s.members, members...) // where it moves, earlier views keep the old memory
-	s.views[g.ID()] = isrView{term: st.Term, members: s.members[from:len(s.members):len(s.members)], commit: st.Commit}
+	s.members = append(s.members, lead.Members...) // where it moves, earlier views keep the old memory
+	s.views = append(s.views, isrView{group: g.ID(), term: lead.Term, commit: lead.Commit, members: s.members[from:len(s.members):len(s.members)]})
+}
+
+// leading is a partition that this node leads, as one look found it.
+type leading struct {
+	*hosted
+	view *isrView
 }
 
 // isrView is what a leader knew of its members at one moment.
 type isrView struct {
+	group   ids.GroupID
 	term    ids.Term
 	commit  ids.LogIndex
 	members []replica.Progress
 }
 
-// changes works the views into the hosted partitions and gives what the metadata
-// does not say.
-func (i *isr) changes(views map[ids.GroupID]isrView) []metadata.PartitionISR {
+// changes works the views into the partitions and gives what the metadata does
+// not say.
+func (i *isr) changes() []metadata.PartitionISR {
 	n := i.node
 	img := n.meta.Image()
 	var out []metadata.PartitionISR
 	i.lags.begin()
 	defer i.lags.end(n)
-	for _, h := range i.hosted {
-		v, leads := views[h.group.ID()]
-		if !leads {
-			continue
-		}
+	for _, l := range i.leading {
+		h, v := l.hosted, l.view
 		h.led.count(v.term)
 		t, ok := img.TopicByID(h.topic)
 		if !ok || int(h.part) >= len(t.Partitions) {
@@ -185,7 +193,7 @@ func (i *isr) changes(views map[ids.GroupID]isrView) []metadata.PartitionISR {
 		said := &t.Partitions[h.part]
 		in := v.inSync(i.in[:0], h, said.ISR)
 		i.in = in
-		i.lags.note(h, &v, h.wasInSync(said.ISR), in)
+		i.lags.note(h, v, h.wasInSync(said.ISR), in)
 		h.setInSync(in)
 		if said.Leader == n.identity.NodeID && said.Term == v.term && slices.Equal(said.ISR, in) {
 			continue

@@ -28,16 +28,14 @@ const (
 	preferMax = 50
 )
 
-// prefer hands leadership to preferred leaders. views are of the groups that
-// this node leads.
-func (i *isr) prefer(views map[ids.GroupID]isrView) {
+// prefer hands leadership to preferred leaders.
+func (i *isr) prefer() {
 	n := i.node
 	img := n.meta.Image()
 	left := preferMax
-	for _, h := range i.hosted {
-		v, leads := views[h.group.ID()]
+	for _, h := range i.leading {
 		t, ok := img.TopicByID(h.topic)
-		if !leads || !ok || int(h.part) >= len(t.Partitions) || h.led.rounds < preferAfter || left == 0 {
+		if !ok || int(h.part) >= len(t.Partitions) || h.led.rounds < preferAfter || left == 0 {
 			continue
 		}
 		if t.Partitions[h.part].Target != nil {
@@ -48,8 +46,8 @@ func (i *isr) prefer(views map[ids.GroupID]isrView) {
 		if first.Node == n.identity.NodeID || !ok || !b.Taking() || !slices.Contains(h.syncedNodes(), first.Node) {
 			continue
 		}
-		for _, m := range v.members {
-			if m.ID == first.ID && !m.Learner && m.Match+isrBack >= v.commit {
+		for _, m := range h.view.members {
+			if m.ID == first.ID && !m.Learner && m.Match+isrBack >= h.view.commit {
 				_ = h.group.Transfer(m.ID) // refused: somebody else leads by now
 				left--
 			}
@@ -174,9 +172,9 @@ func (n *Node) handOver(ctx context.Context) (left int, err error) {
 	}
 	moves := make(chan move, 1024) // capacity: a worker that finds more leaves them to the next look
 	img := n.meta.Image()
-	err = n.raft.Led(ctx, func(g *multiraft.Group, members []replica.Progress) {
+	err = n.raft.Led(ctx, func(g *multiraft.Group, lead multiraft.Lead) {
 		best := replica.Progress{}
-		for _, m := range members {
+		for _, m := range lead.Members {
 			b, ok := img.Broker(g.NodeOf(m.ID))
 			if m.ID != g.Replica() && !m.Learner && ok && b.Taking() && m.Silent <= drainSilence && m.Match >= best.Match {
 				best = m

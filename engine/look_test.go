@@ -20,7 +20,7 @@ func TestLookUsesItsMemoryAgain(t *testing.T) {
 			b.produce("t", int32(p), "x")
 		}
 	}
-	s := &seen{views: map[ids.GroupID]isrView{}}
+	s := &seen{}
 	look := func() {
 		s.reset()
 		if err := b.node.raft.Led(soon(t), s.add); err != nil {
@@ -40,8 +40,8 @@ func TestLookUsesItsMemoryAgain(t *testing.T) {
 	}
 	for p := range parts {
 		h := b.partition("t", ids.Partition(p))
-		v, st := s.views[h.group.ID()], h.group.Status()
-		if len(v.members) != 1 || v.members[0].ID != h.group.Replica() || v.members[0].Match != st.Last || v.term != st.Term {
+		v, st := s.of(h.group.ID()), h.group.Status()
+		if v == nil || len(v.members) != 1 || v.members[0].ID != h.group.Replica() || v.members[0].Match != st.Last || v.term != st.Term {
 			t.Fatalf("partition %d: %+v, the group says %+v", p, v, st)
 		}
 	}
@@ -54,22 +54,20 @@ func TestInSyncSetsAreApart(t *testing.T) {
 	b.topic("t", 2)
 	i := newISR(b.node)
 	defer i.cancel()
-	views := map[ids.GroupID]isrView{}
 	want := map[ids.Partition][]ids.NodeID{0: {1, 2}, 1: {2, 3}}
 	for p, nodes := range want {
 		h := b.partition("t", p)
-		places, v := map[ids.ReplicaID]ids.NodeID{}, isrView{term: h.group.Status().Term + 1}
+		places, v := map[ids.ReplicaID]ids.NodeID{}, &isrView{term: h.group.Status().Term + 1}
 		for _, n := range nodes {
 			id := ids.ReplicaID(100 + n)
 			places[id] = n
 			v.members = append(v.members, replica.Progress{ID: id})
 		}
 		h.members.Store(&places)
-		views[h.group.ID()] = v
+		i.leading = append(i.leading, leading{h, v})
 	}
-	i.hosted = b.node.hosts.list()
 	for range 2 { // the second look finds what the first one left
-		told := i.changes(views)
+		told := i.changes()
 		if len(told) != len(want) {
 			t.Fatalf("told %+v", told)
 		}
@@ -86,16 +84,26 @@ func TestInSyncSetsAreApart(t *testing.T) {
 	}
 }
 
-// A list in the memory of an earlier one holds on to nothing that left.
-func TestListInOldMemory(t *testing.T) {
+// What one look found holds on to nothing that left before the next.
+func TestLeadingInOldMemory(t *testing.T) {
 	b := newBed(t)
 	b.topic("t", 3)
-	old := b.node.hosts.listInto(nil)
+	views := []isrView{{group: ids.MetadataGroup}} // not a partition
+	for p := range ids.Partition(3) {
+		views = append(views, isrView{group: b.partition("t", p).group.ID()})
+	}
+	old := b.node.hosts.leading(views, nil)
 	left := b.partition("t", 1)
 	left.gone.Store(true)
-	now := b.node.hosts.listInto(old)
-	if len(old) != 3 || len(now) != 2 || slices.Contains(now[:cap(now)], left) || &now[0] != &old[0] {
+	now := b.node.hosts.leading(views, old)
+	is := func(l leading) bool { return l.hosted == left }
+	if len(old) != 3 || len(now) != 2 || slices.ContainsFunc(now[:cap(now)], is) || &now[0] != &old[0] {
 		t.Errorf("%d partitions, then %d", len(old), len(now))
+	}
+	for _, l := range now {
+		if l.view.group != l.group.ID() {
+			t.Errorf("partition %d has the view of group %d", l.part, l.view.group)
+		}
 	}
 	left.gone.Store(false)
 }

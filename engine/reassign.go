@@ -25,22 +25,22 @@ import (
 //	metadata.Reassigned   the nodes that hold a replica no more delete it
 
 // move takes the next step of every move of a partition that this node leads;
-// false where there is none.
-func (i *isr) move(ctx context.Context, views map[ids.GroupID]isrView) (moving bool) {
+// false where there is none. meta is the view of the metadata group, nil where
+// another node leads it.
+func (i *isr) move(ctx context.Context, meta *isrView) (moving bool) {
 	n := i.node
-	if v, leads := views[ids.MetadataGroup]; leads {
+	if meta != nil {
 		var err error
-		if moving, err = n.metaStep(ctx, &v); err != nil && !errors.Is(err, replica.ErrNotLeader) {
+		if moving, err = n.metaStep(ctx, meta); err != nil && !errors.Is(err, replica.ErrNotLeader) {
 			n.cfg.Log.Warn("the metadata group's members stand; it will be tried again", "node", n.identity.NodeID, "err", err)
 		}
 	}
-	for _, h := range i.hosted {
-		v, leads := views[h.group.ID()]
-		if !leads || n.moveOf(h) == nil {
+	for _, h := range i.leading {
+		if n.moveOf(h.hosted) == nil {
 			continue
 		}
 		moving = true
-		if err := n.moveStep(ctx, h, &v); err != nil && !errors.Is(err, replica.ErrNotLeader) {
+		if err := n.moveStep(ctx, h.hosted, h.view); err != nil && !errors.Is(err, replica.ErrNotLeader) {
 			n.cfg.Log.Warn("a move of replicas stands; it will be tried again", "node", n.identity.NodeID, "topic", h.name, "partition", h.part, "err", err)
 		}
 	}

@@ -283,9 +283,9 @@ func (n *Node) Step(p int) bool {
 	for _, node := range part.Target {
 		move.Want = append(move.Want, part.On(node))
 	}
-	_ = n.mgr.Led(context.Background(), func(g *multiraft.Group, list []replica.Progress) { // it runs: the node is up
+	_ = n.mgr.Led(context.Background(), func(g *multiraft.Group, lead multiraft.Lead) { // it runs: the node is up
 		if g == m.group {
-			move.Progress = slices.Clone(list)
+			move.Progress = slices.Clone(lead.Members)
 		}
 	})
 	n.c.still() // the worker took what else had gathered for it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"dyno/engine/ids"
 	"dyno/engine/replica"
 )
 
@@ -24,19 +25,30 @@ func (g *Group) Call(ctx context.Context, f func()) error {
 	}
 }
 
+// Lead is what a leader knows of its group at one moment.
+type Lead struct {
+	Term    ids.Term
+	Commit  ids.LogIndex
+	Members []replica.Progress // in no order
+}
+
 // Led calls f for each group that this node leads, on the group's worker,
-// between two turns, with what the leader knows of each member, in no order. The
-// slice is used again. f must not block and may run on several goroutines at
-// once. Led returns when all are through, and fails as Call does.
-func (m *Manager) Led(ctx context.Context, f func(g *Group, members []replica.Progress)) error {
+// between two turns. The members' slice is used again. f must not block and may
+// run on several goroutines at once. Led returns when all are through, and fails
+// as Call does.
+func (m *Manager) Led(ctx context.Context, f func(*Group, Lead)) error {
 	through := make(chan struct{}, len(m.workers))
 	asked := 0
 	for _, w := range m.workers {
 		look := func() {
 			var scratch []replica.Progress
 			for _, g := range w.groups {
+				role := g.role.Load() // a glance: most groups of a node are led elsewhere
+				if role.State != replica.Leader {
+					continue
+				}
 				if scratch = g.rep.Progress(scratch[:0]); len(scratch) > 0 {
-					f(g, scratch)
+					f(g, Lead{role.Term, ids.LogIndex(g.commit.Load()), scratch})
 				}
 			}
 			through <- struct{}{}
