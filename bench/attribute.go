@@ -42,6 +42,12 @@ type profiler interface {
 	profiled(metric string, load map[string]float64, into string) (l lane, phase string)
 }
 
+// The merged profiles of an attribution.
+const (
+	baseProfile = "base.pprof"
+	headProfile = "head.pprof"
+)
+
 // profileName is the file of one process's profile of the run in a directory of that
 // name.
 func profileName(run string, process int) string {
@@ -62,7 +68,11 @@ type attributed struct {
 func (c *compare) attribute(ctx context.Context, led *paired.Ledger, end paired.End) (*attributed, error) {
 	p, ok := c.lane.(profiler)
 	failed := end.Decision != nil && end.Decision.Verdict == gate.Fail
-	if c.cfg.Attribute == AttributeNever || !failed && c.cfg.Attribute != AttributeAlways || end.Decision == nil || !ok {
+	if c.cfg.Attribute == AttributeNever || !failed && c.cfg.Attribute != AttributeAlways || end.Decision == nil {
+		return nil, nil
+	}
+	if !ok {
+		c.lab.caution("no function is named: this lane takes no profiles; the same comparison without --micro does")
 		return nil, nil
 	}
 	found, err := c.profiles(ctx, p, led, blamed(end.Decision))
@@ -211,7 +221,7 @@ func writeMerged(dir string, led *paired.Ledger, blocks []attribute.Block) error
 		}
 	}
 	return errors.Join(os.WriteFile(filepath.Join(dir, "ledger.jsonl"), text, 0o644),
-		writeProfile(filepath.Join(dir, "base.pprof"), all[0]), writeProfile(filepath.Join(dir, "head.pprof"), all[1]))
+		writeProfile(filepath.Join(dir, baseProfile), all[0]), writeProfile(filepath.Join(dir, headProfile), all[1]))
 }
 
 func emptyDir(dir string) error {

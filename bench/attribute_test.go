@@ -17,6 +17,7 @@ import (
 	"dyno/bench/attribute"
 	"dyno/bench/gate"
 	"dyno/bench/paired"
+	"dyno/bench/record"
 )
 
 // profiledToy is the toy's lane with profiles: what the toy costs beyond 90 is spent
@@ -78,21 +79,23 @@ func (l toyProfiles) once(ctx context.Context, p *program, dir string, which fun
 }
 
 func (l toyProfiles) write(path string, cost float64) error {
+	noisy := func(cost float64) float64 { return cost * (1 + 0.01*l.noise.NormFloat64()) }
+	return writeProfile(path, []*profile.Profile{toyProfile(noisy(90), noisy(cost-90))})
+}
+
+// toyProfile is a profile of two functions, in CPU-seconds.
+func toyProfile(work, slow float64) *profile.Profile {
 	p := &profile.Profile{SampleType: []*profile.ValueType{{Type: "cpu", Unit: "nanoseconds"}}}
 	for i, f := range []struct {
 		name string
 		cost float64
-	}{{"dyno/toy.work", 90}, {"dyno/toy.slow", cost - 90}} {
+	}{{"dyno/toy.work", work}, {"dyno/toy.slow", slow}} {
 		fn := &profile.Function{ID: uint64(i + 1), Name: f.name}
 		loc := &profile.Location{ID: uint64(i + 1), Line: []profile.Line{{Function: fn}}}
 		p.Function, p.Location = append(p.Function, fn), append(p.Location, loc)
-		p.Sample = append(p.Sample, &profile.Sample{Location: []*profile.Location{loc}, Value: []int64{int64(1e9 * f.cost * (1 + 0.01*l.noise.NormFloat64()))}})
+		p.Sample = append(p.Sample, &profile.Sample{Location: []*profile.Location{loc}, Value: []int64{int64(1e9 * f.cost)}})
 	}
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(p.Write(file), file.Close())
+	return p
 }
 
 // failing finds the cost to be worse, after one block.
@@ -144,6 +147,12 @@ func TestLongFailNamesTheFunction(t *testing.T) {
 	for _, name := range []string{"base.pprof", "head.pprof", "block-01-base.pprof", fmt.Sprintf("block-%02d-head.pprof", attributeBlocks), "ledger.jsonl"} {
 		if info, err := os.Stat(filepath.Join(opt.Profiles, v.Result, name)); err != nil || info.Size() == 0 {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	page, err := os.ReadFile(filepath.Join(opt.Results, v.Result, record.ReportFile))
+	for _, want := range []string{"Where head takes more CPU time", `<th scope="row">dyno/toy.slow</th>`, "What a record costs, head against base", "<svg class=\"chart flame\""} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the report has no %s: %v", want, err)
 		}
 	}
 	builtNothing(t, repo, &opt)

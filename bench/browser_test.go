@@ -131,7 +131,7 @@ func pages(t *testing.T) map[string]struct {
 	}{
 		"load":       {recordedLoad(t, root), 7},
 		"experiment": {madeExperiment(t, root), 30},
-		"comparison": {madeComparison(t, root), 3},
+		"comparison": {madeComparison(t, root), 4},
 	} {
 		path, err := WriteReport(p.dir)
 		if err != nil {

@@ -125,7 +125,15 @@ func newPage(run *record.Run, dir string) (*page, error) {
 			}
 		}
 	}
-	comparison, err := comparisonSection(run, dir)
+	verdict, err := readVerdict(dir)
+	if err != nil {
+		return nil, err
+	}
+	comparison, err := comparisonSection(run, verdict, dir)
+	if err != nil {
+		return nil, err
+	}
+	where, err := attributionSection(verdict, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +145,7 @@ func newPage(run *record.Run, dir string) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.add(comparison, latency)
+	p.add(comparison, where, latency)
 	if run.Kind != record.KindComparison { // its arms are in the sections of the blocks
 		p.add(p.armsSection())
 	}

@@ -19,21 +19,20 @@ import (
 )
 
 // comparisonSection shows the written verdicts of a result: for each metric the change
-// with every block's value, and the counters of a replay. Empty where there is none.
-func comparisonSection(run *record.Run, dir string) (section, error) {
+// with every block's value, and the counters of a replay. v is nil where there was no
+// comparison. Empty where there is neither.
+func comparisonSection(run *record.Run, v *Verdict, dir string) (section, error) {
 	s := section{ID: "comparison", Title: "Base against head"}
-	var v Verdict
-	found, err := readJSON(filepath.Join(dir, VerdictFile), &v)
-	if err != nil {
-		return section{}, err
-	}
-	if found {
+	if v != nil {
 		s.Words = append(s.Words, fmt.Sprintf("%s: %s. Base %.12s, head %.12s.", v.Verdict, strings.TrimSuffix(v.Text, "."), v.Base, v.Head),
 			fmt.Sprintf("%d blocks of four runs count, %d were set aside and run again.", v.Blocks, v.Redone))
-		s.compared(run, &v)
+		s.compared(run, v)
 	}
 	var counters gate.Report
-	found, err = readJSON(filepath.Join(dir, CountersFile), &counters)
+	found, err := readJSON(filepath.Join(dir, CountersFile), &counters)
+	if err == nil && found && counters.Schema != gate.ReportSchema {
+		err = fmt.Errorf("%w: %s has the form %q, this program reads %s", record.ErrSchema, CountersFile, counters.Schema, gate.ReportSchema)
+	}
 	if err != nil {
 		return section{}, err
 	}

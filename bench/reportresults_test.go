@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/google/pprof/profile"
 
+	"dyno/bench/attribute"
 	"dyno/bench/record"
 )
 
@@ -179,10 +181,29 @@ func madeComparison(t *testing.T, root string) string {
 	}
 	run.Verdict = record.Verdict{Result: record.Failed, Text: "FAIL: records_per_s is worse"}
 	dir := seal(t, root, "compare-t", run)
-	for _, name := range []string{VerdictFile, CountersFile} {
-		copyFile(t, filepath.Join("testdata", "report", name), filepath.Join(dir, name))
-	}
+	copyFile(t, filepath.Join("testdata", "report", CountersFile), filepath.Join(dir, CountersFile))
+	madeAttribution(t, dir)
 	return dir
+}
+
+// madeAttribution writes the verdict of testdata into the result in dir, with a function
+// that got slower and the profiles that show it.
+func madeAttribution(t *testing.T, dir string) {
+	t.Helper()
+	v, err := readVerdict(filepath.Join("testdata", "report"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rose := attribute.Change{Base: 1, Head: 2.5, More: 1.5, Low: 1.25, High: 1.75, P: 0.0005}
+	v.Attribution = &attribute.Attribution{Schema: attribute.Schema, Blocks: 12, Tested: 2, Phase: "toying", Profiles: t.TempDir(),
+		Total: attribute.Change{Base: 91, Head: 92.5, More: 1.5, Low: 0.5, High: 2.5, P: 0.0005},
+		Named: []attribute.Function{{Name: "dyno/toy.slow", Own: rose, Cum: rose, Rose: rose, Q: 0.001, From: "dyno/toy.work", Share: 1}}}
+	err = errors.Join(v.write(filepath.Join(dir, VerdictFile)),
+		writeProfile(filepath.Join(v.Attribution.Profiles, baseProfile), []*profile.Profile{toyProfile(90, 1)}),
+		writeProfile(filepath.Join(v.Attribution.Profiles, headProfile), []*profile.Profile{toyProfile(90, 2.5)}))
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // madeRun is a run on the machine of the test.

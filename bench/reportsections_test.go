@@ -36,7 +36,7 @@ func TestSectionsFollowTheResult(t *testing.T) {
 	for _, c := range []struct{ name, dir, want string }{
 		{"load", recordedLoad(t, root), "load arms price profile measured"},
 		{"experiment", madeExperiment(t, root), "arms scaling price factors measured"},
-		{"comparison", madeComparison(t, root), "comparison measured"},
+		{"comparison", madeComparison(t, root), "comparison where measured"},
 	} {
 		text := drawnReport(t, c.dir, "")
 		var ids []string

@@ -78,6 +78,19 @@ func (a *Attribution) tail(left int) (lines []string) {
 		a.Blocks, a.Phase, a.Tested, 100*FalseDiscoveries))
 }
 
+// Table is the attribution as cells: a row for each function that is printed, one for
+// all CPU time, and the sentences that belong below. The caller owns what it gets.
+func (a *Attribution) Table() (head []string, rows [][]string, below []string) {
+	head = []string{"function", "base, CPU-s/M", "head", "more", "interval", "of the rise", "q", "notes"}
+	row := func(name string, c *Change, share, q, notes string) {
+		rows = append(rows, []string{name, fmt.Sprintf("%.3f", c.Base), fmt.Sprintf("%.3f", c.Head), fmt.Sprintf("%+.3f", c.More),
+			fmt.Sprintf("%+.3f to %+.3f", c.Low, c.High), share, q, notes})
+	}
+	left := a.rows(func(f *Function) { row(f.Name, &f.Rose, f.share(), fmt.Sprintf("%.2g", f.Q), f.notes()) })
+	row("all CPU time", &a.Total, "", "", "")
+	return head, rows, a.tail(left)
+}
+
 // WriteText writes the attribution for people.
 func (a *Attribution) WriteText(w io.Writer) error {
 	fmt.Fprintf(w, "where: %s\n", a.Headline())
