@@ -213,7 +213,12 @@ func TestLongAttributionIsAsked(t *testing.T) {
 			t.Errorf("%s, notes %q", v.Verdict, v.Notes)
 		}
 	}
-	opt, cfg, _ := toyCompare(t, repo, "slower")
+	opt, cfg, l := toyCompare(t, repo, "slower") // a lane that takes no profiles
+	cfg.lane, cfg.judge = func(*lab) lane { return l }, failing
+	if v, err := Compare(t.Context(), opt, cfg); err != nil || v.Attribution != nil || !strings.Contains(strings.Join(v.Notes, " "), "takes no profiles") {
+		t.Errorf("%+v, %v", v, err)
+	}
+	opt, cfg, _ = toyCompare(t, repo, "slower")
 	cfg.Attribute = "perhaps"
 	if _, err := Compare(t.Context(), opt, cfg); !errors.Is(err, ErrUsage) {
 		t.Errorf("attribute perhaps: %v", err)
