@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"strings"
 )
@@ -65,6 +66,17 @@ func (r *Repo) Resolve(ctx context.Context, rev string) (Commit, error) {
 			ErrNoRevision, rev)
 	}
 	return Commit{}, fmt.Errorf("%w: this repository does not know %s: see `git log`, or `git fetch` it", ErrNoRevision, rev)
+}
+
+// File is a file of a commit, by its path from the root of the repository. Errors:
+// fs.ErrNotExist, ErrTool.
+func (r *Repo) File(ctx context.Context, c Commit, path string) ([]byte, error) {
+	text, err := r.git(ctx, "show", c.Hash+":"+path)
+	var failed *toolError
+	if errors.As(err, &failed) {
+		return nil, fmt.Errorf("%s in %s: %w", path, c.Short(), fs.ErrNotExist)
+	}
+	return []byte(text), err
 }
 
 // RequireClean refuses a tree that differs from its commit in what a build sees:

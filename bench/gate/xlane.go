@@ -55,6 +55,27 @@ func JudgeCounters(in Counters) *Report {
 	return x.r
 }
 
+// Moved says what a baseline has otherwise than an earlier one, a line for each
+// counter: who writes a baseline anew allows what it says, without a waiver.
+func Moved(was, now *replay.Set) (lines []string) {
+	r := JudgeCounters(Counters{BaseName: "was", HeadName: "now", Base: was, Head: now})
+	if len(r.Rows) == 0 {
+		return []string{r.Text}
+	}
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		switch {
+		case row.Base == nil:
+			lines = append(lines, fmt.Sprintf("%s is new: %s %s", row.Name, digits(*row.Head), row.Unit))
+		case row.Head == nil:
+			lines = append(lines, row.Name+" is counted no more")
+		case row.Verdict == Fail || row.Verdict == Improved:
+			lines = append(lines, fmt.Sprintf("%s from %s to %s %s (%s)", row.Name, digits(*row.Base), digits(*row.Head), row.Unit, row.change()))
+		}
+	}
+	return lines
+}
+
 func side(name string, s *replay.Set) Side {
 	return Side{Name: name, Commit: s.Commit.Hash, Dirty: s.Commit.Dirty, Go: s.Go + " " + s.Arch}
 }

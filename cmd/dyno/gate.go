@@ -18,6 +18,7 @@ const gateLong = `Decide whether a commit may pass. Lane x asks whether this dyn
 and of one, in a process where nothing happens by itself, three times, and compares exact counters: fsyncs, writes, bytes of the log,
 Raft's messages and bytes, round trips, allocations. A count that rises fails unless %s allows it: a waiver has a metric, how much
 is allowed, a reason and a day on which it ends.
+With --base it also tells what the baseline itself has otherwise than that of BASE: who writes it anew allows a rise.
 It prints a table and the verdict, and writes verdict.json, summary.md (for a pull request), junit.xml and counters.json to --out.
 Lane t compares the time that a commit takes with that of --base, as dyno compare does, with all looks of the rule (12, 18 and 24
 blocks), three blocks of base against itself mixed in, and a confirmation of what would fail it; after a FAIL by one of its metrics
@@ -137,8 +138,7 @@ func (f *gateFlags) run(cmd *cobra.Command) error {
 		if len(unequal) > 0 {
 			return fmt.Errorf("no baseline is written: repeats do not agree: %v", unequal)
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%d counters written to %s: commit it, and say why they changed\n", len(head.Counters), f.baseline)
-		return writeFile(f.baseline, head.Write)
+		return f.writeBaseline(cmd.OutOrStdout(), head)
 	}
 	in := gate.Counters{BaseName: f.baseline, HeadName: "this program", Head: head, Unequal: unequal}
 	if f.counters != "" {
@@ -152,7 +152,13 @@ func (f *gateFlags) run(cmd *cobra.Command) error {
 	if in.Waivers, err = f.readWaivers(in.Base, head); err != nil {
 		return err
 	}
-	return f.tell(cmd.OutOrStdout(), gate.JudgeCounters(in), head)
+	report := gate.JudgeCounters(in)
+	moved, err := f.moved(cmd.Context(), in.Base)
+	if err != nil {
+		return err
+	}
+	report.Notes = append(report.Notes, moved...)
+	return f.tell(cmd.OutOrStdout(), report, head)
 }
 
 // count gives the counters to judge.

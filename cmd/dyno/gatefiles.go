@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
+	"dyno/bench/build"
 	"dyno/bench/gate"
 	"dyno/bench/replay"
 )
@@ -26,6 +30,55 @@ func (f *gateFlags) readWaivers(base, head *replay.Set) ([]gate.Waiver, error) {
 		return nil, fmt.Errorf("%s: %w", f.waivers, err)
 	}
 	return w, nil
+}
+
+// writeBaseline writes head as the baseline and says what that changes.
+func (f *gateFlags) writeBaseline(out io.Writer, head *replay.Set) error {
+	was, err := readSet(f.baseline)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := writeFile(f.baseline, head.Write); err != nil {
+		return err
+	}
+	if was != nil {
+		for _, line := range gate.Moved(was, head) {
+			fmt.Fprintln(out, line)
+		}
+	}
+	_, err = fmt.Fprintf(out, "%d counters written to %s: commit it, and say why they changed\n", len(head.Counters), f.baseline)
+	return err
+}
+
+// moved says what the baseline has otherwise than that of the commit to compare with,
+// where there is one.
+func (f *gateFlags) moved(ctx context.Context, now *replay.Set) ([]string, error) {
+	if f.time.cfg.Base == "" {
+		return nil, nil
+	}
+	repo, err := build.Open(ctx, ".")
+	if err != nil {
+		return nil, err
+	}
+	base, err := repo.Resolve(ctx, f.time.cfg.Base)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := repo.File(ctx, base, baselineFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return []string{"the baseline is new since " + base.Short()}, nil
+	} else if err != nil {
+		return nil, err
+	}
+	was, err := replay.Read(bytes.NewReader(raw))
+	if err != nil {
+		return nil, fmt.Errorf("%s in %s: %w", baselineFile, base.Short(), err)
+	}
+	lines := gate.Moved(was, now)
+	for i, line := range lines {
+		lines[i] = fmt.Sprintf("the baseline is another than in %s: %s", base.Short(), line)
+	}
+	return lines, nil
 }
 
 // tell prints and writes the report, and makes its verdict the exit code.
