@@ -19,6 +19,8 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"dyno/bench/record"
 )
 
 // chromiumEnv set to "required" makes a missing browser a failure.
@@ -121,10 +123,11 @@ func pages(t *testing.T) map[string]struct {
 } {
 	t.Helper()
 	root := t.TempDir()
-	out := map[string]struct {
+	type drawn = struct {
 		path   string
 		charts int
-	}{}
+	}
+	out := map[string]drawn{}
 	for name, p := range map[string]struct {
 		dir    string
 		charts int
@@ -137,11 +140,21 @@ func pages(t *testing.T) map[string]struct {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out[name] = struct {
-			path   string
-			charts int
-		}{path, p.charts}
+		out[name] = drawn{path, p.charts}
 	}
+	entries, err := record.List(filepath.Join(root, "results"))
+	if err != nil || len(entries) == 0 {
+		t.Fatalf("%d results: %v", len(entries), err)
+	}
+	index, err := WriteIndex(filepath.Join(root, "results", "local"), entries, madeTrends())
+	if err != nil {
+		t.Fatal(err)
+	}
+	history, err := WriteHistoryPage(root, madeTrends())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out["index"], out["history"] = drawn{index, 2}, drawn{history, 2}
 	return out
 }
 

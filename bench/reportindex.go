@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"dyno/bench/draw"
 	"dyno/bench/record"
 )
 
@@ -22,9 +23,9 @@ type indexRow struct {
 }
 
 // WriteIndex writes index.html into the directory into: a table of the results, the
-// newest first, with links to their reports relative to that directory. It returns the
-// page's path.
-func WriteIndex(into string, entries []record.Entry) (string, error) {
+// newest first, with links to their reports relative to that directory, and the trends
+// where there are any. It returns the page's path.
+func WriteIndex(into string, entries []record.Entry, trends []*Trend) (string, error) {
 	rows := make([]indexRow, 0, len(entries))
 	for _, e := range entries {
 		row := indexRow{ID: e.ID}
@@ -44,5 +45,9 @@ func WriteIndex(into string, entries []record.Entry) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(into, "index.html")
-	return path, replaceFile(path, func(w io.Writer) error { return indexTemplate.Execute(w, rows) })
+	page := struct {
+		Rows   []indexRow
+		Trends []draw.Figure
+	}{rows, figuresOf(trends)}
+	return path, replaceFile(path, func(w io.Writer) error { return indexTemplate.Execute(w, page) })
 }

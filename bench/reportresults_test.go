@@ -206,6 +206,16 @@ func madeAttribution(t *testing.T, dir string) {
 	}
 }
 
+// madeTrends is a history of two metrics, one of which got worse in the middle.
+func madeTrends() []*Trend {
+	var lines []HistoryLine
+	for i := range 12 {
+		lines = append(lines, HistoryLine{Lane: "micro", Reference: "aaaaaaaaaa", Commit: fmt.Sprintf("%010d", i),
+			Ratios: map[string]float64{"produce_cpu": 1 + 0.001*float64(i%3) + 0.05*float64(i/6), "append_cpu": 1 - 0.001*float64(i%4)}})
+	}
+	return Trends(lines)
+}
+
 // madeRun is a run on the machine of the test.
 func madeRun(t *testing.T, kind, question, expectation string) *record.Run {
 	t.Helper()

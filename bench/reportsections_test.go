@@ -220,7 +220,7 @@ func TestIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path, err := WriteIndex(filepath.Join(root, "local"), entries)
+	path, err := WriteIndex(filepath.Join(root, "local"), entries, madeTrends())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func TestIndex(t *testing.T) {
 	}
 	text := string(raw)
 	link := `<a href="../20261126.01-produce/report.html">20261126.01-produce</a>`
-	if !strings.Contains(text, link) || !strings.Contains(text, "unreadable") || strings.Index(text, "20261128.01") > strings.Index(text, link) {
+	if !strings.Contains(text, link) || !strings.Contains(text, "produce_cpu, lane micro") || !strings.Contains(text, "unreadable") || strings.Index(text, "20261128.01") > strings.Index(text, link) {
 		t.Errorf("index\n%s", text[strings.Index(text, "<body>"):])
 	}
 	for _, form := range []string{`(?i)<script`, `https?://`, `ZgotmplZ`} {

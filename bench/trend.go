@@ -87,15 +87,18 @@ var trendTemplate = template.Must(template.Must(reportTemplate.Clone()).New("his
 // WriteHistoryPage draws the trends below root into a page that needs nothing else, and
 // returns its path.
 func WriteHistoryPage(root string, trends []*Trend) (string, error) {
-	var figures []draw.Figure
-	for _, t := range trends {
-		figures = append(figures, t.figure())
-	}
 	path := filepath.Join(root, HistoryPage)
-	if err := replaceFile(path, func(w io.Writer) error { return trendTemplate.Execute(w, figures) }); err != nil {
+	if err := replaceFile(path, func(w io.Writer) error { return trendTemplate.Execute(w, figuresOf(trends)) }); err != nil {
 		return "", fmt.Errorf("draw the history: %w", err)
 	}
 	return path, nil
+}
+
+func figuresOf(trends []*Trend) (figures []draw.Figure) {
+	for _, t := range trends {
+		figures = append(figures, t.figure())
+	}
+	return figures
 }
 
 // figure draws the ratios and, as a second line, the level between changes.

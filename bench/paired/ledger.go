@@ -203,7 +203,10 @@ func (l *Ledger) rewrite() error {
 	if err == nil {
 		err = os.Rename(draft, l.path)
 	}
-	return err
+	if err != nil {
+		return errors.Join(err, os.Remove(draft))
+	}
+	return nil
 }
 
 func encode(v any) []byte {

@@ -18,7 +18,8 @@ func newReportCommand() *cobra.Command {
 		Short: "Draw a result's report.html again, or list the results",
 		Long: `Draw the report of the result in DIR again from its other files, and from profiles/ where it has profiles. With --against:
 also what differs from another result, the environment and where a record's CPU time goes. Without DIR: list the results below
-results and results/local, oldest first, write the same with links to results/local/index.html, and results/INDEX.jsonl anew.`,
+results and results/local, oldest first, write the same with links and with the history to results/local/index.html, and
+results/INDEX.jsonl anew.`,
 		Example: "  dyno report\n  dyno report results/local/20261123.01-produce\n  dyno report results/local/20261123.02-produce --against results/local/20261123.01-produce",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -67,7 +68,11 @@ func listResults(cmd *cobra.Command) error {
 	if err := record.WriteIndex("results"); err != nil {
 		return err
 	}
-	index, err := bench.WriteIndex("results/local", all)
+	history, err := bench.ReadHistory("results")
+	if err != nil {
+		return err
+	}
+	index, err := bench.WriteIndex("results/local", all, bench.Trends(history))
 	if err != nil {
 		return err
 	}
