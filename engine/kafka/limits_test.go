@@ -252,7 +252,7 @@ func TestDecodedRequestsCountMore(t *testing.T) {
 			}
 		}()
 		synctest.Wait()
-		if got := s.Snapshot(); got.BytesInFlight > 1<<20+decodedFactor*int64(len(frame(poll, 1))) || got.BytesInFlight < 1<<19 || got.ConnectionLimitWaits != 1 {
+		if got := s.Snapshot(); got.BytesInFlight > 1<<20+fetchFactor*int64(len(frame(poll, 1))) || got.BytesInFlight < 1<<19 || got.ConnectionLimitWaits != 1 {
 			t.Errorf("%d bytes are taken, %d waits", got.BytesInFlight, got.ConnectionLimitWaits)
 		}
 	})

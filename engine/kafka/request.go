@@ -35,16 +35,24 @@ type call struct {
 	fetch *fetch // instead of req
 }
 
-// decodedFactor is how many times its frame a decoded request is taken to be in
-// memory: an element of a list is two or three bytes long where it is shortest, and
-// up to a hundred as a struct. Batches of a Produce stay what they are.
-const decodedFactor = 32
+// How many times its frame a request is taken to be in memory once it is decoded:
+// an element of a list is two or three bytes long where it is shortest, and up to a
+// hundred as a struct. A partition of a Fetch has 16 bytes at least, and 160 as a
+// struct; thousands of consumers wait with theirs. Batches of a Produce stay what
+// they are.
+const (
+	decodedFactor = 32
+	fetchFactor   = 10
+)
 
 // weight is what a frame of n bytes counts against the limits of bytes. head is
 // its begin.
 func weight(head []byte, n int) int {
-	if int16(binary.BigEndian.Uint16(head)) == keyProduce {
+	switch int16(binary.BigEndian.Uint16(head)) {
+	case keyProduce:
 		return n
+	case keyFetch:
+		return fetchFactor * n
 	}
 	return decodedFactor * n
 }
