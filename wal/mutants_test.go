@@ -16,18 +16,9 @@ func TestSetMutant(t *testing.T) {
 	if wal.SetMutant("no-such") == nil {
 		t.Error("an unknown mutant was accepted")
 	}
-	for _, name := range []string{"no-sync", "no-promise", "no-dirsync", "no-seq"} {
-		must(t, wal.SetMutant(name))
-		caught := false
-		for seed := uint64(1); seed <= 200 && !caught; seed++ {
-			err := lives(seed, whole)
-			if caught = err != nil; caught {
-				t.Logf("%s caught at seed %d: %v", name, seed, err)
-			}
-		}
-		if !caught {
-			t.Errorf("no seed notices %s", name)
-		}
+	for _, m := range mutants {
+		must(t, wal.SetMutant(m.name))
+		wantNoticed(t, m.what, m.seed, whole)
 	}
 }
 
