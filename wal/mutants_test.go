@@ -9,9 +9,9 @@ import (
 	"dyno/wal/vfs"
 )
 
-// TestSetMutant shows that a log broken by name is caught as one broken by
+// TestMutantsByName shows that a log broken by name is caught as one broken by
 // option is: what the crash tests of other packages rely on.
-func TestSetMutant(t *testing.T) {
+func TestMutantsByName(t *testing.T) {
 	defer wal.SetMutant("")
 	if wal.SetMutant("no-such") == nil {
 		t.Error("an unknown mutant was accepted")
@@ -22,8 +22,8 @@ func TestSetMutant(t *testing.T) {
 	}
 }
 
-// TestLockedSync counts the syncs during which nothing can be submitted.
-func TestLockedSync(t *testing.T) {
+// TestMutantsLockSync counts the syncs during which nothing can be submitted.
+func TestMutantsLockSync(t *testing.T) {
 	defer wal.SetMutant("")
 	for _, name := range []string{"", "locked-sync"} {
 		must(t, wal.SetMutant(name))
