@@ -3,6 +3,7 @@ package dyno_test
 import (
 	"go/ast"
 	"go/build/constraint"
+	"go/token"
 	"os"
 	"regexp"
 	"slices"
@@ -71,4 +72,76 @@ func onlyMutants(f *ast.File) bool {
 		}
 	}
 	return false
+}
+
+// leaksUnchecked are packages that start goroutines and have no tests of their own
+// to look for those that stay, with what looks instead.
+var leaksUnchecked = map[string]string{
+	"engine/transport/transporttest": "the tests of the transports run it, and look",
+}
+
+// TestGoroutinesAreChecked: where a package starts goroutines, the TestMain of its
+// tests fails for one that is left over.
+func TestGoroutinesAreChecked(t *testing.T) {
+	tr := load(t)
+	starts, checked := make(map[string]string), make(map[string]bool)
+	for _, s := range tr.files {
+		if pos := startsGoroutine(s.file); !s.test && pos.IsValid() && starts[s.dir] == "" {
+			starts[s.dir] = tr.at(pos)
+		}
+		if s.test && checksLeaks(s.file) {
+			checked[s.dir] = true
+		}
+	}
+	for dir, at := range starts {
+		if leaksUnchecked[dir] == "" && !checked[dir] {
+			t.Errorf("%s: a goroutine of %s, whose tests do not look for those that stay: have their TestMain call goleak.VerifyTestMain", at, dir)
+		}
+	}
+	for dir := range leaksUnchecked {
+		if starts[dir] == "" || checked[dir] {
+			t.Errorf("%s needs no exception from the check for goroutines: take it out", dir)
+		}
+	}
+}
+
+// startsGoroutine gives the first go statement or call of a method Go, as of
+// sync.WaitGroup.
+func startsGoroutine(f *ast.File) (at token.Pos) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		if at.IsValid() {
+			return false
+		}
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			at = n.Pos()
+		case *ast.CallExpr:
+			if sel, ok := n.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "Go" {
+				at = n.Pos()
+			}
+		}
+		return true
+	})
+	return at
+}
+
+// checksLeaks says whether a file has a TestMain and asks goleak for all that is
+// left; a look at one test's goroutines is not enough.
+func checksLeaks(f *ast.File) bool {
+	main, asks := false, false
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncDecl:
+			main = main || n.Name.Name == "TestMain"
+		case *ast.CallExpr:
+			sel, ok := n.Fun.(*ast.SelectorExpr)
+			if !ok {
+				break
+			}
+			id, ok := sel.X.(*ast.Ident)
+			asks = asks || ok && id.Name == "goleak" && (sel.Sel.Name == "VerifyTestMain" || sel.Sel.Name == "Find")
+		}
+		return true
+	})
+	return main && asks
 }
