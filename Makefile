@@ -22,6 +22,9 @@ INEFFASSIGN := github.com/gordonklaus/ineffassign@v0.2.0
 # Packages that start goroutines or share memory: what `make race` runs.
 CONCURRENT := ./wal/... ./engine/... ./loadgen/... ./bench/...
 
+# Packages with tests that need the tag mutants; their names have Mutants in them.
+MUTATED := ./wal/ ./engine/ ./engine/enginetest/ ./engine/kafka/ ./engine/multiraft/ ./engine/partition/ ./bench/ ./bench/replay/
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -75,8 +78,8 @@ sim: ## simulate clusters under faults from SEEDS (1000) seeds, or one: SEED=n
 	$(if $(SEED),DYNO_SIM_SEED=$(SEED) DYNO_SIM_TRACE=300,DYNO_SIM_SEEDS=$(SEEDS)) $(GO) test -count 1 -timeout 12h -v -run 'TestSim$$' ./engine/enginetest/
 
 .PHONY: crash
-crash: ## cut the power CUTS (200) times, kill a broker KILLS (50) times, run the mutants
-	DYNO_CRASH_SEEDS=$(CUTS) $(GO) test -count 1 -timeout 30m -run 'Crash|PowerCut|Mutants' -tags mutants ./engine/ ./engine/store/ ./engine/enginetest/ ./wal/... ./bench/replay/
+crash: mutants ## cut the power CUTS (200) times, kill a broker KILLS (50) times, run the mutants
+	DYNO_CRASH_SEEDS=$(CUTS) $(GO) test -count 1 -timeout 30m -run 'Crash|PowerCut' ./engine/ ./engine/store/ ./wal/...
 	DYNO_LONG=1 DYNO_KILLS=$(KILLS) $(GO) test -count 1 -timeout 30m -run Crash -v ./cmd/dyno/
 
 .PHONY: gate
@@ -85,8 +88,8 @@ gate: build ## stop a commit that does more for a record than it did; with BASE=
 	$(DYNO) gate $(if $(BASE),$(COMMITS) $(if $(HEAD),--lane t)) $(ARGS)
 
 .PHONY: mutants
-mutants: ## show that the gate fails for code that does more than it must
-	$(GO) test -count 1 -timeout 5m -run Mutants -tags mutants ./bench/replay/
+mutants: ## show that the tests and the gate fail for code that lacks a guarantee or does more than it must
+	$(GO) test -p $(PROCS) -count 1 -timeout 5m -run Mutants -tags mutants $(MUTATED)
 
 .PHONY: bench
 bench: build ## measure an embedded cluster; with BASE=rev [HEAD=rev]: compare two commits

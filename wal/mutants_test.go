@@ -9,30 +9,21 @@ import (
 	"dyno/wal/vfs"
 )
 
-// TestSetMutant shows that a log broken by name is caught as one broken by
+// TestMutantsByName shows that a log broken by name is caught as one broken by
 // option is: what the crash tests of other packages rely on.
-func TestSetMutant(t *testing.T) {
+func TestMutantsByName(t *testing.T) {
 	defer wal.SetMutant("")
 	if wal.SetMutant("no-such") == nil {
 		t.Error("an unknown mutant was accepted")
 	}
-	for _, name := range []string{"no-sync", "no-promise", "no-dirsync", "no-seq"} {
-		must(t, wal.SetMutant(name))
-		caught := false
-		for seed := uint64(1); seed <= 200 && !caught; seed++ {
-			err := lives(seed, whole)
-			if caught = err != nil; caught {
-				t.Logf("%s caught at seed %d: %v", name, seed, err)
-			}
-		}
-		if !caught {
-			t.Errorf("no seed notices %s", name)
-		}
+	for _, m := range mutants {
+		must(t, wal.SetMutant(m.name))
+		wantNoticed(t, m.what, m.seed, whole)
 	}
 }
 
-// TestLockedSync counts the syncs during which nothing can be submitted.
-func TestLockedSync(t *testing.T) {
+// TestMutantsLockSync counts the syncs during which nothing can be submitted.
+func TestMutantsLockSync(t *testing.T) {
 	defer wal.SetMutant("")
 	for _, name := range []string{"", "locked-sync"} {
 		must(t, wal.SetMutant(name))

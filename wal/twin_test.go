@@ -107,6 +107,9 @@ func twinOf(l *wal.Log) (twin, error) {
 			if err != nil {
 				return nil, err
 			}
+			if len(rs) == 0 {
+				return nil, fmt.Errorf("stream %d: nothing at %d, but its last entry is %d", id, at, in.Last)
+			}
 			for _, r := range rs {
 				if term, err := l.Term(id, at); r.Index != at || err != nil || term != r.Term {
 					return nil, fmt.Errorf("stream %d: asked for %d, got %d of term %d (index says %d, %v)", id, at, r.Index, r.Term, term, err)

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
 )
 
 // childEnv makes this test's binary a replaying process, procsEnv one on several
@@ -28,7 +30,7 @@ func TestMain(m *testing.M) {
 		}
 		Main(os.Stdout)
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // play replays in a process of its own.

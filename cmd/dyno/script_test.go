@@ -17,11 +17,38 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
 )
 
 // TestMain lets this binary be dyno for the scripts and for exec.Command("dyno").
+// The tests, once they have passed, and each such dyno that ends by itself must
+// leave no goroutine behind.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"dyno": main})
+	testscript.Main(checkedTests{m}, map[string]func(){"dyno": func() { os.Exit(checked(run())) }})
+}
+
+// checkedTests does what goleak.VerifyTestMain does and does not end the process:
+// testscript.Main cleans up behind it.
+type checkedTests struct{ m *testing.M }
+
+// Run implements testscript.TestingM. Tests that failed may leave anything.
+func (c checkedTests) Run() int {
+	if code := c.m.Run(); code != 0 {
+		return code
+	}
+	return checked(0)
+}
+
+// exitLeak is the exit code where goroutines were left; no command has it.
+const exitLeak = 99
+
+// checked turns an exit code into exitLeak if goroutines are left.
+func checked(code int) int {
+	if err := goleak.Find(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return exitLeak
+	}
+	return code
 }
 
 // long skips a test that takes ten seconds or more unless `make test-slow` or `make test-long` runs it. The first finds it by its

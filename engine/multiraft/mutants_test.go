@@ -11,8 +11,8 @@ import (
 	"dyno/engine/replica/replicatest"
 )
 
-// TestLinger counts how long proposals wait, in time that only passes by waiting.
-func TestLinger(t *testing.T) {
+// TestMutantsLinger counts how long proposals wait, in time that only passes by waiting.
+func TestMutantsLinger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer func() {
 			if err := SetMutant(""); err != nil {

@@ -7,9 +7,9 @@ import (
 	"unsafe"
 )
 
-// TestCopyReads counts the copies by what a read allocates, and by the bytes not
+// TestMutantsCopyReads counts the copies by what a read allocates, and by the bytes not
 // being those of the log.
-func TestCopyReads(t *testing.T) {
+func TestMutantsCopyReads(t *testing.T) {
 	defer func() {
 		if err := SetMutant(""); err != nil {
 			t.Error(err)
