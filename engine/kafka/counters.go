@@ -39,7 +39,7 @@ type counters struct {
 	connections, accepted              atomic.Int64
 	waitedRequests, waitedBrokerBytes  atomic.Int64
 	waitedFetchBytes, waitedRecompress atomic.Int64
-	waitedAcks0                        atomic.Int64
+	waitedAcks0, refusalsForgotten     atomic.Int64
 }
 
 func (c *counters) failed(e code) {
@@ -76,6 +76,7 @@ type Stats struct {
 	FetchBytesInFlight      int64 // of the moment, too
 	FetchBytesLimitWaits    int64 // a Fetch waited: FetchBrokerBytesMax
 	RecompressWaits         int64 // a Produce waited for a processor to recompress on
+	RefusalsForgotten       int64 // a connection remembered refusedMax of them
 	ConnectionsLimitRefused int64
 }
 
@@ -97,6 +98,7 @@ func (s *Server) Snapshot() Stats {
 		FetchBytesInFlight:      s.fetches.used.Load(),
 		FetchBytesLimitWaits:    c.waitedFetchBytes.Load(),
 		RecompressWaits:         c.waitedRecompress.Load(),
+		RefusalsForgotten:       c.refusalsForgotten.Load(),
 		ConnectionsLimitRefused: c.closed[closedLimit].Load(),
 	}
 	for key := range c.requests {
