@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"dyno/bench/replay"
 )
 
 // What reaches what: a check that nothing runs, or that a package goes without, is
@@ -101,6 +103,76 @@ func TestGoroutinesAreChecked(t *testing.T) {
 	for dir := range leaksUnchecked {
 		if starts[dir] == "" || checked[dir] {
 			t.Errorf("%s needs no exception from the check for goroutines: take it out", dir)
+		}
+	}
+}
+
+// section is what ARCHITECTURE.md has below a heading, up to the next one.
+func section(t *testing.T, heading string) string {
+	t.Helper()
+	text, err := os.ReadFile("ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, ok := strings.Cut(string(text), "\n## "+heading+"\n")
+	if !ok {
+		t.Fatalf("ARCHITECTURE.md: no section %q", heading)
+	}
+	body, _, _ := strings.Cut(after, "\n## ")
+	return body
+}
+
+// TestGoroutinesAreListed: each package that starts goroutines has an owner in the
+// table of ARCHITECTURE.md, but for those whose goroutines are their callers' tests'
+// and the module apart.
+func TestGoroutinesAreListed(t *testing.T) {
+	table := section(t, "Goroutines")
+	tr := load(t)
+	for _, s := range tr.files {
+		pos := startsGoroutine(s.file)
+		if s.test || !pos.IsValid() || below(s.dir, "bench/peers") || leaksUnchecked[s.dir] != "" {
+			continue
+		}
+		if owner := "`" + s.file.Name.Name + "."; !strings.Contains(table, owner) {
+			t.Errorf("%s: a goroutine of %s: the table in ARCHITECTURE.md has no owner %s…`", tr.at(pos), s.dir, owner)
+		}
+	}
+}
+
+var (
+	stopRow     = regexp.MustCompile(`(?m)^\| ([1-9]) \|.*\| ([^|]*) \|$`)
+	quoted      = regexp.MustCompile("`([a-z-]+)`")
+	experiments = regexp.MustCompile(`for name in ([a-z -]+); do`)
+)
+
+// TestStopsAreMeasured: each of the nine stops of a produce request names an
+// experiment or a counter of lane x that measures it, and one that exists.
+func TestStopsAreMeasured(t *testing.T) {
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := experiments.FindSubmatch(makefile)
+	if m == nil {
+		t.Fatal("Makefile: no list of the experiments")
+	}
+	known := strings.Fields(string(m[1]))
+	for _, c := range replay.Metrics() {
+		known = append(known, c.Name)
+	}
+	rows := stopRow.FindAllStringSubmatch(section(t, "One produce request, nine stops"), -1)
+	if len(rows) != 9 {
+		t.Fatalf("ARCHITECTURE.md: %d stops, want nine", len(rows))
+	}
+	for _, row := range rows {
+		names := quoted.FindAllStringSubmatch(row[2], -1)
+		if len(names) == 0 {
+			t.Errorf("ARCHITECTURE.md: nothing measures stop %s", row[1])
+		}
+		for _, name := range names {
+			if !slices.Contains(known, name[1]) {
+				t.Errorf("ARCHITECTURE.md: stop %s is measured by %s, which is no experiment and no counter", row[1], name[1])
+			}
 		}
 	}
 }

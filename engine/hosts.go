@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"dyno/engine/ids"
@@ -28,6 +29,8 @@ type hosts struct {
 	stop chan struct{} // closed by Close
 	done chan struct{} // closed by run
 	once sync.Once
+
+	parkedFull atomic.Uint64 // counted by all partitions, those that are gone among them
 
 	// owner: start, then run
 	fresh []fresh // made with their topic: this node is to lead them first
@@ -326,7 +329,7 @@ func (h *hosts) host(t *metadata.Topic, p ids.Partition, id ids.ReplicaID, setti
 	if err != nil {
 		return errors.Join(fmt.Errorf("%w: %w", partition.ErrCheckpoint, err), files.Close())
 	}
-	part, err := partition.New(partition.Config{Settings: settings, Cold: files, State: state})
+	part, err := partition.New(partition.Config{Settings: settings, Cold: files, State: state, ParkedFull: &h.parkedFull})
 	if err != nil {
 		return errors.Join(err, files.Close())
 	}

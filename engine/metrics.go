@@ -84,6 +84,7 @@ func (c *collector) collectRaft(ch chan<- prometheus.Metric) {
 	count(ch, "dyno_raft_proposals_total", "Proposals handed to Raft; one carries a batch of entries.", s.Proposals)
 	count(ch, "dyno_raft_proposed_entries_total", "Entries in those proposals.", s.Proposed)
 	count(ch, "dyno_raft_reads_total", "ReadIndex attempts.", s.Reads)
+	count(ch, "dyno_raft_reads_refused_total", "ReadIndex calls refused because too many wait.", s.ReadsFull)
 	count(ch, "dyno_raft_lease_reads_total", "Reads that a leader answered by its lease, without an attempt.", s.LeaseReads)
 	count(ch, "dyno_raft_refused_total", "Proposals refused because a queue was full.", s.Refused+s.Overload)
 	count(ch, "dyno_raft_dropped_total", "Proposals that Raft dropped.", s.Dropped)
@@ -93,6 +94,7 @@ func (c *collector) collectRaft(ch chan<- prometheus.Metric) {
 	count(ch, "dyno_raft_elected_total", "Leaderships won here.", s.Elected)
 	count(ch, "dyno_raft_abandoned_total", "Leaderships given up because no majority of the replicas answered.", s.Abandoned)
 	count(ch, "dyno_raft_lost_messages_total", "Messages of peers dropped because a mailbox was full.", s.Lost)
+	count(ch, "dyno_raft_stray_messages_total", "Messages of peers dropped because their group or replica is not here.", s.Strays)
 	behind := c.node.raft.CatchUp()
 	count(ch, "dyno_raft_catch_up_bytes_total", "Bytes of snapshots and entries sent to replicas that lack more than what is in memory.", behind.Bytes)
 	count(ch, "dyno_raft_catch_up_waits_total", "Times limits.catch_up_bytes_per_second stopped that.", behind.Waits)
@@ -133,12 +135,14 @@ func (c *collector) collectFront(ch chan<- prometheus.Metric) {
 	gauge(ch, "dyno_kafka_fetch_inflight_bytes", "Bytes of fetch replies being made or sent.", s.FetchBytesInFlight)
 	count(ch, "dyno_kafka_limit_waits_total", "Times reading stopped at a limit.", s.FetchBytesLimitWaits, "limit", "fetch")
 	count(ch, "dyno_kafka_recompress_waits_total", "Batches that waited for their turn to be recompressed.", s.RecompressWaits)
+	count(ch, "dyno_kafka_refusals_forgotten_total", "Refused batches that a connection forgot because it remembers no more: later ones of their producers may go before them.", s.RefusalsForgotten)
 	gauge(ch, "dyno_kafka_connections", "Connections open.", s.Connections)
 	gauge(ch, "dyno_kafka_inflight_bytes", "Bytes of requests without an answer.", s.BytesInFlight)
 }
 
 func (c *collector) collectNode(ch chan<- prometheus.Metric) {
 	gauge(ch, "dyno_partitions", "Partition replicas hosted here.", len(c.node.hosts.list()))
+	count(ch, "dyno_partition_duplicates_refused_total", "Duplicates refused because too many of their partition wait for their originals.", c.node.hosts.parkedFull.Load())
 	count(ch, "dyno_moved_entries_total", "Entries moved from the log to partition files.", c.node.mover.entries.Load())
 	count(ch, "dyno_moved_bytes_total", "Bytes moved from the log to partition files.", c.node.mover.bytes.Load())
 	count(ch, "dyno_moved_segments_total", "Log segments emptied and released.", c.node.mover.segments.Load())

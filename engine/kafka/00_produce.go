@@ -251,7 +251,9 @@ func (p *produce) room(part Partition, d *produced) error {
 func (p *produce) refuse(d *produced, leader ids.LeaderEpoch, err error) {
 	if d.Batch.ProducerID >= 0 && unwritten(err) {
 		until := max(p.deadline, p.c.srv.now()) + p.c.srv.cfg.RequestTimeout
-		p.c.refused.add(d.part, &d.Batch, leader, until, err)
+		if p.c.refused.add(d.part, &d.Batch, leader, until, err) {
+			p.c.srv.count.refusalsForgotten.Add(1)
+		}
 	}
 }
 

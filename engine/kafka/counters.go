@@ -40,6 +40,7 @@ type counters struct {
 	waitedRequests, waitedBrokerBytes  atomic.Int64
 	waitedFetchBytes, waitedRecompress atomic.Int64
 	waitedAcks0, waitedPartialBytes    atomic.Int64
+	refusalsForgotten                  atomic.Int64
 }
 
 func (c *counters) failed(e code) {
@@ -78,6 +79,7 @@ type Stats struct {
 	FetchBytesInFlight      int64 // of the moment, too
 	FetchBytesLimitWaits    int64 // a Fetch waited: FetchBrokerBytesMax
 	RecompressWaits         int64 // a Produce waited for a processor to recompress on
+	RefusalsForgotten       int64 // a connection remembered refusedMax of them
 	ConnectionsLimitRefused int64
 }
 
@@ -101,6 +103,7 @@ func (s *Server) Snapshot() Stats {
 		FetchBytesInFlight:      s.fetches.used.Load(),
 		FetchBytesLimitWaits:    c.waitedFetchBytes.Load(),
 		RecompressWaits:         c.waitedRecompress.Load(),
+		RefusalsForgotten:       c.refusalsForgotten.Load(),
 		ConnectionsLimitRefused: c.closed[closedLimit].Load(),
 	}
 	for key := range c.requests {

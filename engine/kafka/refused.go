@@ -12,7 +12,7 @@ import (
 )
 
 // refusedMax bounds what one connection remembers as refused; beyond it one is
-// forgotten for each that comes.
+// forgotten for each that comes, and counted.
 const refusedMax = 4096
 
 // refusals keeps the order of an idempotent producer that pipelines batches
@@ -56,8 +56,9 @@ func unwritten(err error) bool {
 	return errors.Is(err, replica.ErrOverloaded) || errors.Is(err, replica.ErrDiskFull)
 }
 
-// add remembers that the batch in was refused for err.
-func (r *refusals) add(part Partition, in *partition.BatchInfo, leader ids.LeaderEpoch, until time.Duration, err error) {
+// add remembers that the batch in was refused for err, and says whether it had to
+// forget another one for that.
+func (r *refusals) add(part Partition, in *partition.BatchInfo, leader ids.LeaderEpoch, until time.Duration, err error) (forgot bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key := refusedKey{part, in.ProducerID}
@@ -66,10 +67,11 @@ func (r *refusals) add(part Partition, in *partition.BatchInfo, leader ids.Leade
 	case ok && e.epoch == in.ProducerEpoch && behind(in.BaseSequence, e.seq):
 		e.until = max(e.until, until)
 		r.m[key] = e
-		return
+		return false
 	case !ok && len(r.m) >= refusedMax:
 		for k := range r.m {
 			delete(r.m, k)
+			forgot = true
 			break
 		}
 	case r.m == nil:
@@ -77,6 +79,7 @@ func (r *refusals) add(part Partition, in *partition.BatchInfo, leader ids.Leade
 	}
 	r.m[key] = refused{err: err, seq: in.BaseSequence, epoch: in.ProducerEpoch, leader: leader, until: until}
 	r.n.Store(int32(len(r.m)))
+	return forgot
 }
 
 // look returns why the batch in must be refused for the sake of one before it;

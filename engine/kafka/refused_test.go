@@ -108,12 +108,15 @@ func TestRefusedForgotten(t *testing.T) {
 		}
 	}
 	var r refusals
+	forgot := 0
 	for i := range 2 * refusedMax {
 		b := in(0, 0)
 		b.ProducerID = ids.ProducerID(i)
-		r.add(p, b, 1, time.Second, replica.ErrDiskFull)
+		if r.add(p, b, 1, time.Second, replica.ErrDiskFull) {
+			forgot++
+		}
 	}
-	if r.n.Load() != refusedMax {
-		t.Errorf("%d are remembered", r.n.Load())
+	if r.n.Load() != refusedMax || forgot != refusedMax {
+		t.Errorf("%d are remembered, %d were forgotten", r.n.Load(), forgot)
 	}
 }

@@ -78,7 +78,7 @@ func (p *Partition) answerAgain(a *Append, m *batchMemo) error {
 
 func (p *Partition) park(a *Append, original *stamped) error {
 	if p.pending.parked >= p.parkedMax {
-		p.count(func(s *Stats) { s.ParkedFull++ })
+		p.parkedFull.Add(1)
 		return fmt.Errorf("%w: %d duplicates wait for their original", replica.ErrOverloaded, p.pending.parked)
 	}
 	p.count(func(s *Stats) { s.Parked++; s.Duplicates++ })

@@ -3,6 +3,7 @@ package partition
 import (
 	"bytes"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"dyno/engine/ids"
@@ -159,7 +160,8 @@ func TestParkedFail(t *testing.T) {
 		"unstamp": {func(l *fakeLog) { l.p.Unstamp(1) }, replica.ErrDropped},
 		"follow":  {func(l *fakeLog) { l.p.Follow() }, replica.ErrNotLeader},
 	} {
-		l := newFakeLog(t, Config{ParkedMax: 2})
+		var full atomic.Uint64
+		l := newFakeLog(t, Config{ParkedMax: 2, ParkedFull: &full})
 		l.lead()
 		if err := l.stamp(newAppend(t, idem(7, 0, 0, 1).encode())); err != nil {
 			t.Fatal(err)
@@ -174,6 +176,9 @@ func TestParkedFail(t *testing.T) {
 		}
 		if err := l.stamp(newAppend(t, idem(7, 0, 0, 1).encode())); !errors.Is(err, replica.ErrOverloaded) {
 			t.Fatalf("beyond ParkedMax: %v", err)
+		}
+		if n := full.Load(); n != 1 {
+			t.Errorf("%s: %d refusals counted, want 1", name, n)
 		}
 		tc.end(l)
 		for _, a := range parked {

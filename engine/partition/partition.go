@@ -53,6 +53,10 @@ type Config struct {
 	ProducerExpiryMS int64
 	// ParkedMax bounds the duplicates waiting for their original: 1024.
 	ParkedMax int
+	// ParkedFull counts the duplicates refused with ErrOverloaded because of
+	// ParkedMax. Partitions may share it, and what it counted outlives them; nil
+	// if nobody reads it.
+	ParkedFull *atomic.Uint64
 }
 
 func (c *Config) setDefaults() {
@@ -64,6 +68,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.ParkedMax == 0 {
 		c.ParkedMax = 1024
+	}
+	if c.ParkedFull == nil {
+		c.ParkedFull = new(atomic.Uint64)
 	}
 }
 
@@ -77,10 +84,11 @@ func (c *Config) validate() error {
 // Partition is the Kafka view of one replicated log, and the state machine
 // that the replica drives. See the package documentation for who calls what.
 type Partition struct {
-	settings  atomic.Pointer[Settings]
-	parkedMax int
-	cold      Cold
-	watch     watchers
+	settings   atomic.Pointer[Settings]
+	parkedMax  int
+	parkedFull *atomic.Uint64
+	cold       Cold
+	watch      watchers
 
 	// Owner: the worker.
 	leading bool
@@ -116,7 +124,6 @@ type Stats struct {
 	Batches, Bytes   uint64 // applied
 	Duplicates       uint64 // answered without an append
 	Parked           uint64 // duplicates that had to wait for their original
-	ParkedFull       uint64 // refused with ErrOverloaded: ParkedMax reached
 	ProducersExpired uint64
 	Producers        int // remembered now
 }
@@ -128,7 +135,7 @@ func New(c Config) (*Partition, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	p := &Partition{parkedMax: c.ParkedMax, cold: c.Cold, pending: newPending(),
+	p := &Partition{parkedMax: c.ParkedMax, parkedFull: c.ParkedFull, cold: c.Cold, pending: newPending(),
 		producers: newProducers(c.ProducersMax, c.ProducerExpiryMS)}
 	p.SetSettings(c.Settings)
 	if c.Cold != nil {
