@@ -191,6 +191,8 @@ func (n *Node) openRaft() error {
 		Transport: n.transport(), Replica: replica.Config{QuietTicks: quietTicks, Single: arm.Batch == variants.BatchSingle}, Poll: arm.PollInterval(),
 		// An entry that no segment can hold would end the log.
 		EntryBytesMax: int(min(entryBytesMax, n.log.RecordBytesMax())),
+		// With half of a segment in the log's queue this fits into the log's reserve.
+		DrainBytesMax: n.cfg.WAL.SegmentBytes / 8,
 		NowMS:         func() int64 { return n.cfg.Now().UnixMilli() },
 
 		Clock:                 bootTime,

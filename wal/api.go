@@ -90,7 +90,9 @@ type Options struct {
 	SpareSegments int
 	// RecycleMax is how many used segments are kept for reuse: 4.
 	RecycleMax int
-	// QueueBytesMax bounds what is submitted and not yet written: 64 MiB.
+	// QueueBytesMax bounds what is submitted and not yet written: half of a segment,
+	// at most 64 MiB. What is queued when the disk turns out to be full still has to
+	// fit into the reserve.
 	QueueBytesMax int64
 	// WriteBytesMax bounds one pwritev + fdatasync: 4 MiB.
 	WriteBytesMax int64

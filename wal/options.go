@@ -22,7 +22,7 @@ func (o *Options) setDefaults() {
 		o.FS = vfs.OS()
 	}
 	def(&o.SegmentBytes, 64<<20)
-	def(&o.QueueBytesMax, 64<<20)
+	def(&o.QueueBytesMax, min(64<<20, o.SegmentBytes/2))
 	def(&o.WriteBytesMax, 4<<20)
 	if o.SpareSegments == 0 {
 		o.SpareSegments = 2

@@ -77,7 +77,7 @@ func inline(tb testing.TB) (*worker, *Group) {
 func (w *worker) drainAll() {
 	for w.box.filled {
 		<-w.box.wake
-		w.in = w.box.take(w.in)
+		w.in = w.box.take(w.in, false)
 		w.drain(&w.in)
 		w.in.reset()
 	}

@@ -61,6 +61,11 @@ type Config struct {
 	// of peers each; beyond it proposals fail with ErrOverloaded and messages
 	// are dropped: 64 MiB.
 	MailboxBytesMax int64
+	// DrainBytesMax bounds what the drains of all workers together bring into the log
+	// at once, proposals and entries of peers each; one beyond it is taken for each
+	// worker. A drain looks first whether the log is full, so that much and what the
+	// log has queued must fit into its reserve. 0: no limit.
+	DrainBytesMax int64
 	// EntryBytesMax bounds the data of one proposal, below what one record of
 	// the log may hold: 32 MiB.
 	EntryBytesMax int
@@ -121,9 +126,9 @@ func (c *Config) validate() error {
 		return fmt.Errorf("tick %v is below a millisecond", c.Tick)
 	case c.Poll < 0:
 		return fmt.Errorf("poll interval %v is negative", c.Poll)
-	case c.TailBytes < 0 || c.MailboxBytesMax < 1 || c.EntryBytesMax < 1 || c.CatchUpBytesPerSecond < 0:
-		return fmt.Errorf("limits of %d tail bytes, %d mailbox bytes, %d entry bytes, %d bytes per second must be positive",
-			c.TailBytes, c.MailboxBytesMax, c.EntryBytesMax, c.CatchUpBytesPerSecond)
+	case c.TailBytes < 0 || c.MailboxBytesMax < 1 || c.DrainBytesMax < 0 || c.EntryBytesMax < 1 || c.CatchUpBytesPerSecond < 0:
+		return fmt.Errorf("limits of %d tail bytes, %d mailbox bytes, %d bytes a drain, %d entry bytes, %d bytes per second must be positive",
+			c.TailBytes, c.MailboxBytesMax, c.DrainBytesMax, c.EntryBytesMax, c.CatchUpBytesPerSecond)
 	}
 	return nil
 }

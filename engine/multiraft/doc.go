@@ -45,9 +45,11 @@
 // When Log.Full says that no further segment can be made, Propose fails with
 // ErrDiskFull, what is queued fails with it, and entries of peers are dropped as
 // if the network had lost them. All appends may use the log's reserve, so what
-// Raft has already taken (at most UncommittedBytesMax per group) and its own
-// votes, first entries and deletions still find room, and reading goes on. An
-// append that finds even the reserve full is a failed log.
+// Raft has already taken and its own votes, first entries and deletions still find
+// room, and reading goes on. An append that finds even the reserve full is a failed
+// log: so each drain looks at Full first and then takes at most DrainBytesMax; what
+// waits beyond that comes with the next ones. At the moment the disk gets full, no
+// more is on its way than that and the log's own queue.
 //
 // Read next: worker.go for a drain, group.go for what callers see, grouplog.go
 // for reading back, directory.go for the map on the produce path.

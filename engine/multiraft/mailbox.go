@@ -148,14 +148,22 @@ func (b *mailbox) message(g *Group, m *raftpb.Message) {
 	b.unlockAndWake()
 }
 
-// take swaps the filled inbox for an empty one.
-func (b *mailbox) take(empty inbox) inbox {
+// take swaps the filled inbox for an empty one. With leave set the messages of peers
+// stay: there are earlier ones.
+func (b *mailbox) take(empty inbox, leave bool) inbox {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	full := b.in
 	b.in, b.filled = empty, false
+	if leave {
+		b.in.messages, full.messages = full.messages, b.in.messages
+		b.in.messageBytes, full.messageBytes = full.messageBytes, 0
+	}
 	return full
 }
+
+// again wakes the worker without anything in the box.
+func (b *mailbox) again() { b.put(func(*inbox) {}) }
 
 // hold says whether an append of the worker's own is under way. Whoever says that
 // none is must look again at what gathered meanwhile, hence the wake-up.

@@ -4,9 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
 
 	"dyno/engine/ids"
 	"dyno/engine/replica"
@@ -128,6 +133,127 @@ func TestFullDiskRefusesProduceOnly(t *testing.T) {
 	want(t, propose(t, g, "z", replica.WaitCommit), nil)
 	if got := fmt.Sprint(sm.Data()); got != "[x z]" {
 		t.Fatalf("applied %s", got)
+	}
+}
+
+// fillingLog is full once something was appended after arm.
+type fillingLog struct {
+	*MemoryLog
+	armed atomic.Bool
+	bytes atomic.Int64 // appended since
+}
+
+func (l *fillingLog) Submit(a *wal.Append) error {
+	if l.armed.Load() {
+		l.SetFull(true)
+		for i := range a.Records {
+			l.bytes.Add(int64(len(a.Records[i].Data)))
+		}
+	}
+	return l.MemoryLog.Submit(a)
+}
+
+// hold keeps the group's worker from taking its mailbox until it is let go.
+func hold(t *testing.T, g *Group) (let func()) {
+	t.Helper()
+	held, gate := make(chan struct{}), make(chan struct{})
+	go func() { _ = g.Call(t.Context(), func() { close(held); <-gate }) }()
+	<-held
+	return func() { close(gate) }
+}
+
+// A disk that gets full meets at most what one drain takes, however much waits: the
+// rest of the proposals are refused, and the rest of a leader's entries dropped.
+func TestDrainIsBounded(t *testing.T) {
+	const each, most = 100, 250
+	log := &fillingLog{MemoryLog: NewMemoryLog()}
+	m := single(t, log, func(c *Config) { c.DrainBytesMax, c.Workers = most, 1 })
+	var groups []*Group
+	for id := range ids.GroupID(3) {
+		groups = append(groups, open(t, m, id+1, replicatest.NewMachine()))
+		want(t, propose(t, groups[id], "x", replica.WaitCommit), nil)
+	}
+	let := hold(t, groups[0])
+	var waiters []*replicatest.Waiter
+	for range 4 {
+		for _, g := range groups {
+			waiters = append(waiters, propose(t, g, strings.Repeat("y", each), replica.WaitCommit))
+		}
+	}
+	log.armed.Store(true)
+	let()
+	stored := 0
+	for _, w := range waiters {
+		switch err := w.Err(); {
+		case err == nil:
+			stored++
+		case !errors.Is(err, replica.ErrDiskFull):
+			t.Errorf("answer %v", err)
+		}
+	}
+	if stored != 3 || log.bytes.Load() > 2*most {
+		t.Errorf("%d proposals were stored, %d bytes, want 3", stored, log.bytes.Load())
+	}
+	log.armed.Store(false)
+	log.SetFull(false)
+	want(t, propose(t, groups[2], "z", replica.WaitCommit), nil)
+}
+
+// What a drain leaves comes with the next ones, in order, without anybody's help.
+func TestDrainsFollowEachOther(t *testing.T) {
+	m := single(t, NewMemoryLog(), func(c *Config) { c.DrainBytesMax, c.Workers = 10, 1 })
+	sm := replicatest.NewMachine()
+	g := open(t, m, 1, sm)
+	want(t, propose(t, g, "x", replica.WaitCommit), nil)
+	let := hold(t, g)
+	var last *replicatest.Waiter
+	text := "[x"
+	for i := range 50 {
+		data := fmt.Sprintf("%06d", i)
+		last, text = propose(t, g, data, replica.WaitCommit), text+" "+data
+	}
+	let()
+	want(t, last, nil)
+	if got := fmt.Sprint(sm.Data()); got != text+"]" {
+		t.Errorf("applied %s", got)
+	}
+	if n := m.Stats().Appends; n < 25 {
+		t.Errorf("%d appends, of which none takes more than two of 50", n)
+	}
+}
+
+// Entries of a leader that one drain does not take are stepped by the next, in order.
+func TestDrainsOfEntries(t *testing.T) {
+	log := &fillingLog{MemoryLog: NewMemoryLog()}
+	m := single(t, log, func(c *Config) { c.DrainBytesMax, c.Workers = 250, 1 })
+	g, err := m.Open(Spec{Group: 1, Replica: 1, Members: []Member{{Replica: 1, Node: 1}, {Replica: 2, Node: 2}}}, replicatest.NewMachine())
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := func(from, to uint64) {
+		for i := from; i <= to; i++ {
+			g.w.box.message(g, &raftpb.Message{Type: raftpb.MsgApp, From: 2, To: 1, Term: 1, Index: i - 1, LogTerm: min(i-1, 1),
+				Entries: []raftpb.Entry{{Term: 1, Index: i, Data: make([]byte, 100)}}})
+		}
+	}
+	let := hold(t, g)
+	entries(1, 10)
+	let()
+	if err := m.Quiet(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := g.Status(); s.Last != 10 {
+		t.Fatalf("the log ends at %d, want 10", s.Last)
+	}
+	let = hold(t, g)
+	entries(11, 20)
+	log.armed.Store(true)
+	let()
+	for m.Stats().NoRoom < 7 && t.Context().Err() == nil { // nothing but the worker itself wakes it for them
+		runtime.Gosched()
+	}
+	if s := g.Status(); s.Last != 13 || log.bytes.Load() > 500 {
+		t.Errorf("the log ends at %d, %d bytes were appended to a full disk, want 13", s.Last, log.bytes.Load())
 	}
 }
 

@@ -16,7 +16,7 @@ func (w *worker) look() {
 	select {
 	case <-w.looks.C:
 		w.counts.polls.Add(1)
-		w.in = w.box.take(w.in)
+		w.in = w.box.take(w.in, false)
 	case <-w.box.ended:
 		w.in = w.box.takeDone(w.in)
 	}

@@ -50,6 +50,10 @@ type worker struct {
 	resting  bool         // see Rest
 	looks    *time.Ticker // of a worker that polls, see look; nil of any other
 	counts   counters
+
+	// What a drain left to the next one, see Config.DrainBytesMax.
+	later     []*Group  // that have more to propose
+	unstepped []message // of peers; those in the box come after them
 }
 
 func (m *Manager) newWorker() *worker {
@@ -58,6 +62,8 @@ func (m *Manager) newWorker() *worker {
 	w.box.max = m.cfg.MailboxBytesMax
 	if m.cfg.Poll > 0 {
 		w.box.ended = make(chan struct{}, 1)
+	} else if most := m.cfg.DrainBytesMax; most > 0 { // a worker that polls takes all there is
+		w.out.ProposeMax = max(1, most/int64(m.cfg.Workers))
 	}
 	w.tail.max = m.cfg.TailBytes / int64(m.cfg.Workers)
 	w.peers = map[ids.NodeID]*[transport.Lanes][]transport.Envelope{}
@@ -83,7 +89,7 @@ func (w *worker) run(n int) {
 		if w.closing && len(w.inflight) == 0 {
 			w.box.close()
 			// What was put since take is refused like everything after it.
-			rest := w.box.take(inbox{})
+			rest := w.box.take(inbox{}, false)
 			w.refuse(&rest)
 			return
 		}
@@ -100,7 +106,7 @@ func (w *worker) await() {
 	if forced().has(mutLinger) {
 		w.box.linger()
 	}
-	w.in = w.box.take(w.in)
+	w.in = w.box.take(w.in, len(w.unstepped) > 0)
 }
 
 func (w *worker) drain(in *inbox) {
@@ -115,7 +121,9 @@ func (w *worker) drain(in *inbox) {
 	for _, f := range in.calls {
 		f()
 	}
-	w.stepAll(in.messages)
+	w.out.Proposed = 0
+	w.resume()
+	w.stepAll(in)
 	if in.tick {
 		w.tick()
 	}
@@ -125,11 +133,46 @@ func (w *worker) drain(in *inbox) {
 	}
 	w.turn(now)
 	w.settle()
+	if len(w.later)+len(w.unstepped) > 0 {
+		w.box.again()
+	}
 }
 
-func (w *worker) stepAll(list []message) {
+// resume touches the groups that had more to propose than the last drain took.
+func (w *worker) resume() {
+	for _, g := range w.later {
+		if w.groups[g.spec.Group] == g { // it may be gone
+			w.touch(g)
+		}
+	}
+	clear(w.later)
+	w.later = w.later[:0]
+}
+
+// stepAll steps the messages of peers in order, as many as the drain may take.
+func (w *worker) stepAll(in *inbox) {
+	list := in.messages
+	if len(w.unstepped) > 0 {
+		list = w.unstepped
+	}
+	n := w.step(list)
+	left := append(w.unstepped[:0], list[n:]...)
+	clear(w.unstepped[min(len(left), len(w.unstepped)):])
+	w.unstepped = left
+}
+
+// step steps messages until their entries are as many bytes as the drain may take,
+// and says how many.
+func (w *worker) step(list []message) int {
+	bytes, most := int64(0), w.out.ProposeMax
 	for i := range list {
 		g, m := list[i].group, &list[i].m
+		if most > 0 && bytes >= most {
+			return i
+		}
+		for j := range m.Entries {
+			bytes += int64(len(m.Entries[j].Data))
+		}
 		switch {
 		case m.Type == raftpb.MsgUnreachable:
 			g.rep.Unreachable(ids.ReplicaID(m.From))
@@ -143,6 +186,7 @@ func (w *worker) stepAll(list []message) {
 		}
 		w.touch(g)
 	}
+	return len(list)
 }
 
 // tick passes time to the groups it matters to; those it does not matter to any
@@ -193,6 +237,10 @@ func (w *worker) turnGroup(g *Group, now int64) {
 		g.waiting = g.waiting[:0]
 	}
 	err := g.rep.Turn(now, &w.out)
+	if w.out.Later {
+		w.out.Later = false
+		w.later = append(w.later, g)
+	}
 	w.collect(g)
 	g.publish(err)
 	if !g.ticking && g.rep.NeedsTick() {
@@ -348,7 +396,7 @@ func (w *worker) settle() {
 			return
 		}
 	}
-	if len(w.inflight) > 0 {
+	if len(w.inflight)+len(w.unstepped) > 0 {
 		return
 	}
 	for _, c := range w.idle {

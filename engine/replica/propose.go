@@ -55,7 +55,8 @@ func (r *Replica) enqueue(p *Proposal) (refused bool) {
 }
 
 // pump proposes what waits, as far as it may; nowMS is the wall clock in
-// milliseconds. With out.Full set the log has room for Reserve proposals only.
+// milliseconds. With out.Full set the log has room for Reserve proposals only; at
+// out.ProposeMax the rest waits.
 func (r *Replica) pump(nowMS int64, out *Output) {
 	switch {
 	case r.queue.len() == 0 || !r.leading() || r.handing:
@@ -63,12 +64,13 @@ func (r *Replica) pump(nowMS int64, out *Output) {
 		if out.Full {
 			r.failUnreserved()
 		}
-		for r.stamp(nowMS); len(r.stamped) > 0; r.stamp(nowMS) {
+		for r.stamp(nowMS, out); len(r.stamped) > 0; r.stamp(nowMS, out) {
 			r.propose(out)
 			if !r.cfg.Single || !r.leading() || r.err != nil {
 				break
 			}
 		}
+		out.Later = out.Later || out.limited() && r.queue.len() > 0
 	}
 }
 
@@ -89,9 +91,9 @@ func (r *Replica) failUnreserved() {
 // room. One that does not fit stops all behind it: a producer's sequence must
 // not get a hole because a small batch passed a large one. With Single it stops
 // after one.
-func (r *Replica) stamp(nowMS int64) {
+func (r *Replica) stamp(nowMS int64, out *Output) {
 	bytes := int64(0)
-	for r.queue.len() > 0 && r.room(bytes, int64(len(r.queue.front().Data))) {
+	for r.queue.len() > 0 && !out.limited() && r.room(bytes, int64(len(r.queue.front().Data))) {
 		p := r.queue.pop()
 		r.queueBytes -= int64(len(p.Data))
 		if err := r.sm.Stamp(r.led, nowMS, p); err != nil {
@@ -109,6 +111,7 @@ func (r *Replica) stamp(nowMS int64) {
 			continue
 		}
 		bytes += int64(len(p.Data))
+		out.Proposed += int64(len(p.Data))
 		r.stamped = append(r.stamped, p)
 		r.props = append(r.props, raftpb.Entry{Data: p.Data})
 		if r.cfg.Single || forced().has(mutOneByOne) {

@@ -17,6 +17,10 @@ type Output struct {
 	// Full is set by the owner: the log has no room, so queued proposals fail
 	// with ErrDiskFull. Raft's own records still come.
 	Full bool
+	// ProposeMax is set by the owner: once Proposed has reached it, proposals stay
+	// queued and Later is set; 0 is no limit. The owner takes back Proposed and Later.
+	ProposeMax, Proposed int64 // bytes
+	Later                bool
 	// Messages go to other replicas (To) of the same group, at once.
 	Messages []raftpb.Message
 	// Records go to the log in one append, synced, in this order.
@@ -28,6 +32,9 @@ type Output struct {
 	// Replica.Installed: at most one for each replica.
 	Snapshots []Incoming
 }
+
+// limited says that no more is to be proposed.
+func (o *Output) limited() bool { return o.ProposeMax > 0 && o.Proposed >= o.ProposeMax }
 
 // ResetMessages takes all but Records out of o and keeps their memory, for
 // an owner that must know which replica they came from.
