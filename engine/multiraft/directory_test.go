@@ -119,6 +119,8 @@ func benchDirectory() (*Directory[int], []ids.TopicID, []string) {
 	return d, list, names
 }
 
+// BenchmarkDirectory looks replicas up as a produce does, on all processors at once;
+// testdata/directory.txt is a run of it on a quiet machine, for benchstat.
 func BenchmarkDirectory(b *testing.B) {
 	d, list, names := benchDirectory()
 	raw := make([][]byte, len(names))
