@@ -35,7 +35,7 @@ func (f *gateFlags) readWaivers(base, head *replay.Set) ([]gate.Waiver, error) {
 // writeBaseline writes head as the baseline and says what that changes.
 func (f *gateFlags) writeBaseline(out io.Writer, head *replay.Set) error {
 	was, err := readSet(f.baseline)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, replay.ErrSet) { // one of another form is replaced
 		return err
 	}
 	if err := writeFile(f.baseline, head.Write); err != nil {
@@ -72,7 +72,7 @@ func (f *gateFlags) moved(ctx context.Context, now *replay.Set) ([]string, error
 	}
 	was, err := replay.Read(bytes.NewReader(raw))
 	if err != nil {
-		return nil, fmt.Errorf("%s in %s: %w", baselineFile, base.Short(), err)
+		return []string{fmt.Sprintf("the baseline of %s cannot be read: %v", base.Short(), err)}, nil
 	}
 	lines := gate.Moved(was, now)
 	for i, line := range lines {

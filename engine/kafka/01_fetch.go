@@ -254,7 +254,7 @@ func (p *fetchPart) more(committed bool) bool {
 		end = p.res.LastStable
 	}
 	if n := len(p.res.Batches); n > 0 {
-		next = partition.EndOffset(p.res.Batches[n-1])
+		_, next = partition.BatchRange(p.res.Batches[n-1])
 	}
 	return p.code == codeNone && p.diverged.Epoch < 0 && p.preferred < 0 && next < end
 }

@@ -149,16 +149,18 @@ func (b *mailbox) message(g *Group, m *raftpb.Message) {
 }
 
 // take swaps the filled inbox for an empty one. With leave set the messages of peers
-// stay: there are earlier ones.
+// stay, for there are earlier ones, and the worker is woken for them.
 func (b *mailbox) take(empty inbox, leave bool) inbox {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	full := b.in
 	b.in, b.filled = empty, false
-	if leave {
+	if leave && len(full.messages) > 0 {
 		b.in.messages, full.messages = full.messages, b.in.messages
 		b.in.messageBytes, full.messageBytes = full.messageBytes, 0
+		b.unlockAndWake()
+		return full
 	}
+	b.mu.Unlock()
 	return full
 }
 

@@ -257,6 +257,25 @@ func TestDrainsOfEntries(t *testing.T) {
 	}
 }
 
+// Messages that stay in the box because there are earlier ones wake the worker, which
+// may have nothing else to do by then.
+func TestMessagesThatStayWake(t *testing.T) {
+	b := mailbox{wake: make(chan struct{}, 1), max: 1 << 20}
+	b.message(nil, &raftpb.Message{Type: raftpb.MsgApp})
+	<-b.wake
+	if in := b.take(inbox{}, true); len(in.messages) > 0 {
+		t.Fatalf("%d messages were taken", len(in.messages))
+	}
+	select {
+	case <-b.wake:
+	default:
+		t.Error("nobody is woken for them")
+	}
+	if in := b.take(inbox{}, false); len(in.messages) != 1 || in.messageBytes == 0 {
+		t.Errorf("%d messages of %d bytes", len(in.messages), in.messageBytes)
+	}
+}
+
 // openFull opens a group while the disk is full: its election is Raft's own and
 // finds room. Then there is room again.
 func openFull(t *testing.T, m *Manager, log *MemoryLog, id ids.GroupID) *Group {

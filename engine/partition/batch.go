@@ -174,7 +174,7 @@ func readInfo(b []byte) BatchInfo {
 
 // baseOffset and leaderEpoch read what stamp wrote.
 // BatchRange gives the offsets of a whole batch as it is stored, [base, end).
-func BatchRange(b []byte) (base, end ids.Offset) { return baseOffset(b), EndOffset(b) }
+func BatchRange(b []byte) (base, end ids.Offset) { return baseOffset(b), endOffset(b) }
 
 func baseOffset(b []byte) ids.Offset { return ids.Offset(binary.BigEndian.Uint64(b[posBase:])) }
 

@@ -51,7 +51,7 @@ func (p *Partition) Read(args ReadArgs) (ReadResult, error) {
 			res.Batches = append(res.Batches, b)
 			res.Bytes += len(b)
 		}
-		at, one = EndOffset(batches[len(batches)-1]), false
+		at, one = endOffset(batches[len(batches)-1]), false
 		if !sp.cold {
 			break // what is hot was cut by size, not by where it lies
 		}

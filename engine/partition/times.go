@@ -29,7 +29,7 @@ func (p *Partition) ByTime(ms int64) (TimedOffset, error) {
 			return found, err
 		}
 		// The header promised a record that is not there: go on behind it.
-		from = EndOffset(b)
+		from = endOffset(b)
 	}
 }
 
@@ -60,7 +60,7 @@ func (p *Partition) MaxTime() (TimedOffset, error) {
 		}
 		// The log start lies within b, and the timestamp that made it the
 		// largest may lie before: another batch may be it.
-		from = EndOffset(b)
+		from = endOffset(b)
 	}
 }
 
@@ -135,7 +135,7 @@ func (p *Partition) fetchOne(sp span) ([]byte, error) {
 	return batches[0], nil
 }
 
-// EndOffset is the offset after a batch, one that Read gave or ParseBatch took.
-func EndOffset(b []byte) ids.Offset {
+// endOffset is the offset after a batch.
+func endOffset(b []byte) ids.Offset {
 	return baseOffset(b) + ids.Offset(readInfo(b).LastOffsetDelta) + 1
 }

@@ -169,7 +169,7 @@ const logStartBytesOfTest = 20
 func (w *twin) End() (ids.LogIndex, ids.Offset) {
 	end := ids.Offset(0)
 	for _, b := range w.batches(0, w.moved) {
-		end = EndOffset(b)
+		end = endOffset(b)
 	}
 	return ids.LogIndex(w.moved), end
 }
@@ -187,7 +187,7 @@ func (w *twin) batches(from, to int) (out [][]byte) {
 
 func (w *twin) ReadOffset(offset ids.Offset, maxBytes int, one bool) (out [][]byte, _ error) {
 	for _, b := range w.batches(0, w.moved) {
-		if EndOffset(b) <= offset {
+		if endOffset(b) <= offset {
 			continue
 		}
 		if maxBytes -= len(b); maxBytes < 0 && !(one && len(out) == 0) {
@@ -200,7 +200,7 @@ func (w *twin) ReadOffset(offset ids.Offset, maxBytes int, one bool) (out [][]by
 
 func (w *twin) ByTime(ms int64, from ids.Offset) ([]byte, error) {
 	for _, b := range w.batches(0, w.moved) {
-		if EndOffset(b) > from && readInfo(b).MaxTimestampMS >= ms {
+		if endOffset(b) > from && readInfo(b).MaxTimestampMS >= ms {
 			return b, nil
 		}
 	}
@@ -209,7 +209,7 @@ func (w *twin) ByTime(ms int64, from ids.Offset) ([]byte, error) {
 
 func (w *twin) MaxTime(from ids.Offset) (best []byte, _ error) {
 	for _, b := range w.batches(0, w.moved) {
-		if EndOffset(b) > from && (best == nil || readInfo(b).MaxTimestampMS > readInfo(best).MaxTimestampMS) {
+		if endOffset(b) > from && (best == nil || readInfo(b).MaxTimestampMS > readInfo(best).MaxTimestampMS) {
 			best = b
 		}
 	}
@@ -487,7 +487,7 @@ func (r *pair) checkRead(s *twinState) {
 	var want [][]byte
 	left := maxBytes
 	for _, b := range r.batches(0, len(r.entries)) {
-		if EndOffset(b) <= at {
+		if endOffset(b) <= at {
 			continue
 		}
 		if left -= len(b); left < 0 && !(one && len(want) == 0) {
