@@ -124,6 +124,17 @@ func (c *clusterBed) hosted(id ids.NodeID, topic string) *hosted {
 	return c.nodes[id-1].directory.ByID(t.ID, 0)
 }
 
+// follows says whether a node takes leader for the one that leads a topic's first
+// partition.
+func (c *clusterBed) follows(id ids.NodeID, topic string, leader ids.NodeID) bool {
+	h := c.hosted(id, topic)
+	if h == nil {
+		return false // it is still being opened
+	}
+	l, _ := h.Leader()
+	return l == leader
+}
+
 // terms describes who leads what in which term, as the leaders see it.
 func (c *clusterBed) terms() string {
 	out := ""

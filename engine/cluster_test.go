@@ -196,7 +196,9 @@ func (c *clusterBed) consume(topic string, n int) {
 // leader is the node that leads a partition, as the others see it.
 func (c *clusterBed) leader(topic string, p int32) ids.NodeID {
 	c.t.Helper()
-	adm := kadm.NewClient(c.client())
+	cl := c.client()
+	defer cl.Close()
+	adm := kadm.NewClient(cl)
 	for {
 		md, err := adm.Metadata(c.ctx(), topic)
 		if err != nil {

@@ -142,8 +142,8 @@ const (
 func (h *hosts) campaign(list []fresh) []fresh {
 	var again []fresh
 	for _, f := range list {
-		if f.left == 0 || f.gone.Load() || f.group.Status().Leader != 0 {
-			continue
+		if s := f.group.Status(); f.left == 0 || f.gone.Load() || s.Leader != 0 || s.Commit > 0 {
+			continue // what is committed is proof of a leader, who may have handed over meanwhile
 		}
 		f.group.Campaign()
 		again = append(again, fresh{f.hosted, f.left - 1})

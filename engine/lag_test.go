@@ -99,7 +99,9 @@ func (c *clusterBed) lagOf(leader, peer ids.NodeID) (*lagOf, bool) {
 
 // inSync says whether the metadata has a node among those in sync for partition 0.
 func (c *clusterBed) inSync(topic string, id ids.NodeID) bool {
-	md, err := kadm.NewClient(c.client()).Metadata(c.ctx(), topic)
+	cl := c.client()
+	defer cl.Close()
+	md, err := kadm.NewClient(cl).Metadata(c.ctx(), topic)
 	if err != nil {
 		c.t.Fatal(err)
 	}
