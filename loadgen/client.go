@@ -121,7 +121,7 @@ func dialAny(ctx context.Context, brokers []string, timeout time.Duration) error
 	return fmt.Errorf("%w: %s", ErrUnreachable, strings.Join(all, "; "))
 }
 
-// retryTimeout is how long the client itself tries a request again: its own 30 s, but endOffsets asks again for what is missing alone.
+// retryTimeout is how long the client itself tries a request again: its own 30 s, but offsets asks again for what is missing alone.
 func retryTimeout(key int16) time.Duration {
 	if key == int16(kmsg.ListOffsets) {
 		return time.Nanosecond
@@ -190,6 +190,18 @@ func (c *cluster) prepare(ctx context.Context, cfg *Config) (int, error) {
 	}
 }
 
+// remove deletes the topic.
+func (c *cluster) remove(ctx context.Context) error {
+	gone, err := c.adm.DeleteTopic(ctx, c.topic)
+	if err == nil {
+		err = gone.Err
+	}
+	if err != nil {
+		return fmt.Errorf("%w: delete topic %s: %w", ErrUnreachable, c.topic, err)
+	}
+	return nil
+}
+
 // leaders is the number of partitions, and the least number of replicas of one, once each has a leader.
 func (c *cluster) leaders(ctx context.Context) (n, rf int, err error) {
 	md, err := c.adm.Metadata(ctx, c.topic)
@@ -215,10 +227,21 @@ func (c *cluster) leaders(ctx context.Context) (n, rf int, err error) {
 	return len(t.Partitions), rf, nil
 }
 
-// endOffsets lists the end offset (exclusive) of every partition. Leaders change while it asks, in a cluster of thousands of
-// partitions all the time for a while, so it asks again for those alone that gave no answer, until ctx ends.
+// What offsets can list, as the protocol's special timestamps (KIP-79).
+const (
+	endOffset      = -1 // exclusive
+	earliestOffset = -2
+)
+
+// endOffsets lists the end offset (exclusive) of every partition; see offsets.
 func (c *cluster) endOffsets(ctx context.Context, partitions int) ([]int64, error) {
-	ends := make([]int64, partitions)
+	return c.offsets(ctx, partitions, endOffset)
+}
+
+// offsets lists one offset of every partition. Leaders change while it asks, in a cluster of thousands of partitions all the time
+// for a while, so it asks again for those alone that gave no answer, until ctx ends.
+func (c *cluster) offsets(ctx context.Context, partitions int, which int64) ([]int64, error) {
+	list := make([]int64, partitions)
 	ask := make([]int32, partitions)
 	for i := range ask {
 		ask[i] = int32(i)
@@ -227,14 +250,14 @@ func (c *cluster) endOffsets(ctx context.Context, partitions int) ([]int64, erro
 	defer tick.Stop()
 	var last error
 	for {
-		missing, err := c.listEnds(ctx, ends, ask)
+		missing, err := c.listOffsets(ctx, which, list, ask)
 		switch {
 		case len(missing) == 0:
-			return ends, nil
+			return list, nil
 		case ctx.Err() != nil && last != nil: // says more than that the time is over
 			return nil, last
 		}
-		err = fmt.Errorf("list end offsets of %s: %d of %d partitions give none, the first is %d: %w", c.topic, len(missing), partitions, missing[0], err)
+		err = fmt.Errorf("list offsets of %s: %d of %d partitions give none, the first is %d: %w", c.topic, len(missing), partitions, missing[0], err)
 		var answered *kerr.Error
 		if errors.As(err, &answered) && !answered.Retriable {
 			return nil, err
@@ -251,18 +274,18 @@ func (c *cluster) endOffsets(ctx context.Context, partitions int) ([]int64, erro
 // errNoAnswer: a broker left partitions out of its answer.
 var errNoAnswer = errors.New("no answer for them")
 
-// listEnds asks once for the end offsets of some partitions and returns those that are still missing, in order, and why.
-func (c *cluster) listEnds(ctx context.Context, ends []int64, ask []int32) (missing []int32, err error) {
+// listOffsets asks once for an offset of some partitions and returns those that are still missing, in order, and why.
+func (c *cluster) listOffsets(ctx context.Context, which int64, list []int64, ask []int32) (missing []int32, err error) {
 	t := kmsg.NewListOffsetsRequestTopic()
 	t.Topic = c.topic
 	for _, i := range ask {
 		p := kmsg.NewListOffsetsRequestTopicPartition()
-		p.Partition, p.Timestamp = i, -1 // the end
+		p.Partition, p.Timestamp = i, which
 		t.Partitions = append(t.Partitions, p)
 	}
 	req := kmsg.NewPtrListOffsetsRequest()
 	req.ReplicaID, req.Topics = -1, append(req.Topics, t)
-	known := make([]bool, len(ends))
+	known := make([]bool, len(list))
 	err = errNoAnswer
 	for _, shard := range c.cl.RequestSharded(ctx, req) {
 		if shard.Err != nil {
@@ -274,8 +297,8 @@ func (c *cluster) listEnds(ctx context.Context, ends []int64, ask []int32) (miss
 				switch failed := kerr.ErrorForCode(p.ErrorCode); {
 				case failed != nil:
 					err = failed
-				case 0 <= p.Partition && int(p.Partition) < len(ends):
-					ends[p.Partition], known[p.Partition] = p.Offset, true
+				case 0 <= p.Partition && int(p.Partition) < len(list):
+					list[p.Partition], known[p.Partition] = p.Offset, true
 				}
 			}
 		}

@@ -51,7 +51,9 @@ type Config struct {
 	Brokers []string // host:port; required
 	Topic   string   // default dyno-load
 	// Create makes the topic if it is missing, with Partitions (default 8) and RF (default 1).
-	Create     bool
+	Create bool
+	// Delete removes the topic after the run, where Create made it.
+	Delete     bool
 	Partitions int
 	RF         int
 
@@ -108,7 +110,7 @@ type Config struct {
 
 // Progress is one line of life.
 type Progress struct {
-	Phase   string        `json:"phase"` // probe, warmup, measure, drain, verify
+	Phase   string        `json:"phase"` // probe, warmup, measure, drain, verify, read
 	Elapsed time.Duration `json:"elapsed_ns"`
 	Of      time.Duration `json:"of_ns"` // 0 when the end is not a time
 	Sent    int64         `json:"sent"`
@@ -166,6 +168,8 @@ func (c *Config) validate() error {
 		return bad("consumers %d: want 0 to %d", c.Consumers, producersMax)
 	case c.Partitions < 1 || c.RF < 1:
 		return bad("partitions %d, rf %d: both want at least 1", c.Partitions, c.RF)
+	case c.Delete && !c.Create:
+		return bad("delete removes a topic that the run made itself: add create")
 	case c.Records < 0:
 		return bad("records %d: want a positive number", c.Records)
 	case c.Records > 0 && c.Duration != 0:

@@ -12,7 +12,7 @@ import (
 )
 
 // WriteDir writes the run's files into dir, which it makes if need be: load.json (the dyno.load/1 object), detail.json,
-// latency.hlog, one NAME.hgrm per measured series, series.jsonl and series.csv. It overwrites.
+// load.prom (WritePrometheus), latency.hlog, one NAME.hgrm per measured series, series.jsonl and series.csv. It overwrites.
 func (r *Result) WriteDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("results: %w", err)
@@ -43,6 +43,9 @@ func (r *Result) WriteDir(dir string) error {
 		if err := writeFile(filepath.Join(dir, name), write); err != nil {
 			return fmt.Errorf("results: %s: %w", name, err)
 		}
+	}
+	if err := r.WritePrometheus(filepath.Join(dir, "load.prom")); err != nil {
+		return fmt.Errorf("results: load.prom: %w", err)
 	}
 	return nil
 }

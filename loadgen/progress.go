@@ -34,7 +34,7 @@ func NewProgress(w io.Writer, terminal bool) (report func(Progress), done func()
 
 func (p *Progress) permille() int64 {
 	switch {
-	case p.Phase == "verify" && p.Sent > 0:
+	case (p.Phase == "verify" || p.Phase == modeRead) && p.Sent > 0:
 		return min(999, p.Acked*1000/p.Sent)
 	case p.Of > 0:
 		return min(999, int64(p.Elapsed*1000/p.Of))
@@ -48,6 +48,8 @@ func (p *Progress) line() string {
 		return "probe the generator"
 	case "verify":
 		return fmt.Sprintf("verify %d of %d", p.Acked, p.Sent)
+	case modeRead:
+		return fmt.Sprintf("read %d of %d  %9.0f msg/s", p.Acked, p.Sent, p.Rate)
 	}
 	return fmt.Sprintf("%-7s %5.0fs  %9.0f msg/s  p99 %s  %d acked", p.Phase, p.Elapsed.Round(time.Second).Seconds(), p.Rate,
 		ms(p.P99), p.Acked)

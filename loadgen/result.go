@@ -11,6 +11,8 @@ import (
 // JSONSchema names the object Result.JSON writes.
 const JSONSchema = "dyno.load/1"
 
+const detailSchema = "dyno.load.detail/1"
+
 // Report is the dyno.load/1 object: what a script may rely on, null where a thing was not measured. Times are ns.
 type Report struct {
 	Schema     string     `json:"schema"`
@@ -47,7 +49,7 @@ type Result struct {
 // Detail is what the report's contract has no room for.
 type Detail struct {
 	Schema     string        `json:"schema"` // dyno.load.detail/1
-	Mode       string        `json:"mode"`   // open, closed, saturating
+	Mode       string        `json:"mode"`   // open, closed, saturating, read
 	Config     any           `json:"config"` // the effective configuration, without secrets
 	Window     time.Duration `json:"window_ns"`
 	Confirmed  int64         `json:"confirmed"` // records the end offsets show for the timed window
@@ -85,6 +87,11 @@ func (r *Result) Violation() string {
 	v := r.Detail.Verification
 	switch {
 	case v == nil:
+		return ""
+	case r.Detail.Mode == modeRead:
+		if v.Corrupted > 0 {
+			return fmt.Sprintf("%d corrupted of %d read", v.Corrupted, v.Read+v.Corrupted)
+		}
 		return ""
 	case r.acks == AcksAll && v.Lost+v.Duplicated+v.Reordered+v.Corrupted+v.Refused+v.Misplaced > 0:
 		return fmt.Sprintf("%d lost, %d duplicated, %d reordered, %d corrupted of %d acknowledged%s",

@@ -2,6 +2,7 @@ package loadgen
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -39,15 +40,20 @@ type mark struct {
 
 // Run loads the cluster as cfg says and blocks until the load is drained and, with cfg.Verify, read back. When ctx ends early it
 // stops sending, settles what was sent and returns the partial result together with ErrInterrupted. Errors: ErrUsage,
-// ErrUnreachable, ErrNothingAcked, ErrIncomplete, ErrInterrupted; the result is nil unless ErrInterrupted. A violation is not an
-// error: see Result.Violation.
-func Run(ctx context.Context, cfg Config) (*Result, error) {
+// ErrUnreachable, ErrNothingAcked, ErrIncomplete, ErrInterrupted; the result is nil unless ErrInterrupted, or where all that failed
+// is the deletion of the topic. A violation is not an error: see Result.Violation.
+func Run(ctx context.Context, cfg Config) (_ *Result, err error) {
 	cfg.setDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	s := &session{cfg: cfg, io: -1}
 	defer s.close()
+	defer func() {
+		if gone := s.unmake(ctx); gone != nil {
+			err = errors.Join(err, gone)
+		}
+	}()
 	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
@@ -67,6 +73,16 @@ func Run(ctx context.Context, cfg Config) (*Result, error) {
 		return r, ErrInterrupted
 	}
 	return r, nil
+}
+
+// unmake deletes the topic where this run made it and is to; also when ctx has ended.
+func (s *session) unmake(ctx context.Context) error {
+	if !s.cfg.Delete || s.cluster == nil || !s.cluster.made {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ConnectTimeout)
+	defer cancel()
+	return s.cluster.remove(ctx)
 }
 
 func (s *session) close() {
@@ -275,7 +291,7 @@ func (s *session) result(v *Verification) *Result {
 func (s *session) detail(r *Result, v *Verification) {
 	cfg, sum := &s.cfg, &s.load.tally.sum
 	d := &r.Detail
-	d.Schema, d.Partitions, d.Capacity = "dyno.load.detail/1", s.partitions, s.capacity
+	d.Schema, d.Partitions, d.Capacity = detailSchema, s.partitions, s.capacity
 	d.Mode, d.Config = cfg.mode(), cfg.effective()
 	d.Overflow, d.Censored = sum.overflow, sum.censored
 	d.Errors, _ = s.load.f.errs.snapshot()

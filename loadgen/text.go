@@ -15,6 +15,10 @@ func (r *Result) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	d := &r.Detail
+	if d.Mode == modeRead {
+		r.writeRead(t)
+		return flush(w, t, &b)
+	}
 	fmt.Fprintf(t, "mode\t%s, acks %s, %d partitions, window %v\n", d.Mode, r.acks, d.Partitions, d.Window.Round(time.Millisecond))
 	fmt.Fprintf(t, "throughput\t%.0f msg/s, %.1f MB/s (%d records in the end offsets)\n", r.MsgsPerS, r.BytesPerS/1e6, d.Confirmed)
 	acked := "acked"
@@ -38,11 +42,31 @@ func (r *Result) WriteText(w io.Writer) error {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", seriesNames[i], ms(q.P50), ms(q.P90), ms(q.P99), ms(q.P999), ms(q.Max))
 		}
 	}
+	return flush(w, t, &b)
+}
+
+func flush(w io.Writer, t *tabwriter.Writer, b *bytes.Buffer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// writeRead is the table of a run that sent nothing.
+func (r *Result) writeRead(w io.Writer) {
+	d, v := &r.Detail, r.Detail.Verification
+	fmt.Fprintf(w, "mode\t%s, %d partitions, for %v\n", d.Mode, d.Partitions, d.Window.Round(time.Millisecond))
+	fmt.Fprintf(w, "throughput\t%.0f msg/s, %.1f MB/s\n", r.MsgsPerS, r.BytesPerS/1e6)
+	fmt.Fprintf(w, "records\t%d read of %d offsets; %d corrupted\n", *r.Consumed, d.Confirmed, v.Corrupted)
+	if v.Foreign > 0 {
+		fmt.Fprintf(w, "  foreign\t%d records that no load generator wrote: only their batches' checksums were compared\n", v.Foreign)
+	}
+	fmt.Fprintf(w, "client CPU\t%.2f s", r.ClientCPUS)
+	if *r.Consumed > 0 {
+		fmt.Fprintf(w, ", %.2f s per million records", r.ClientCPUS*1e6/float64(*r.Consumed))
+	}
+	fmt.Fprintln(w)
 }
 
 func (r *Result) writeVerification(w io.Writer) {

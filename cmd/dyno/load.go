@@ -14,13 +14,14 @@ import (
 const loadExamples = `  dyno load --brokers a:9092,b:9092 --topic t --create --partitions 8 --rf 3 --acks all --duration 30s --verify
   dyno load --brokers a:9092 --topic t --rate 20000 --arrivals poisson --consumers 2 --warmup 5s --duration 60s --out results
   dyno load --brokers a:9092 --topic t --closed-loop 64 --records 1000000 --json
+  dyno load --brokers a:9092 --topic t --read --consumers 3
   dyno load --brokers a:9093 --topic t --tls-ca ca.pem --sasl scram-512:alice:password.txt --workload shop.yaml`
 
 // loadFlags are the flags that need parsing beyond what cobra does.
 type loadFlags struct {
 	acks, size, keys, arrivals, sasl string
 	workload, out                    string
-	json                             bool
+	read, json                       bool
 }
 
 // newLoadCommand is `dyno load`.
@@ -32,7 +33,8 @@ func newLoadCommand() *cobra.Command {
 		Short: "Load a Kafka-protocol cluster, measure it from the schedule and verify every record",
 		Long: `Load any Kafka-protocol cluster (Kafka 2.1+), measure it from the schedule and verify every record.
 With neither --rate nor --closed-loop it saturates. Response is counted from the intended start, so a stall is seen by every
-record that should have been sent during it. Flags override a workload file.
+record that should have been sent during it. Flags override a workload file. With --read nothing is sent: what the topic holds is
+read from its beginning to where it ends now.
 Exit codes: 0 good, 1 violation, 64 usage, 69 could not reach or run.`,
 		Example: loadExamples,
 		Args:    noArgs,
@@ -53,6 +55,7 @@ func addLoadFlags(cmd *cobra.Command, cfg *loadgen.Config, fl *loadFlags) {
 	f.StringSliceVar(&cfg.Brokers, "brokers", nil, "addresses to start from, host:port,…")
 	f.StringVar(&cfg.Topic, "topic", "dyno-load", "topic to write to")
 	f.BoolVar(&cfg.Create, "create", false, "make the topic if it is missing")
+	f.BoolVar(&cfg.Delete, "delete", false, "delete the topic after the run, if the run made it")
 	f.IntVar(&cfg.Partitions, "partitions", 8, "partitions of a topic it makes")
 	f.IntVar(&cfg.RF, "rf", 1, "replicas of a topic it makes")
 	f.StringVar(&fl.acks, "acks", "all", "all (idempotent), 1 or 0")
@@ -64,7 +67,8 @@ func addLoadFlags(cmd *cobra.Command, cfg *loadgen.Config, fl *loadFlags) {
 	f.Int64Var(&cfg.Records, "records", 0, "end the timed window after this many records instead")
 	f.DurationVar(&cfg.Warmup, "warmup", 0, "load before the timed window")
 	f.IntVar(&cfg.Producers, "producers", 0, "producing clients (default 2)")
-	f.IntVar(&cfg.Consumers, "consumers", 0, "live consumers, for the end-to-end latency")
+	f.IntVar(&cfg.Consumers, "consumers", 0, "live consumers, for the end-to-end latency; with --read how many share the topic (default 1)")
+	f.BoolVar(&fl.read, "read", false, "send nothing, read what the topic holds")
 	f.Uint64Var(&cfg.Seed, "seed", 1, "of schedule, sizes, keys and payload")
 	f.StringVar(&fl.keys, "keys", "none", "none, uniform[:COUNT], zipf[:COUNT[:SKEW]] or hot[:COUNT[:HOT[:SHARE]]]")
 	f.Float64Var(&cfg.Workload.Compressibility, "compressibility", 0, "share of the payload a codec can remove, 0 to 1")
@@ -78,7 +82,7 @@ func addLoadFlags(cmd *cobra.Command, cfg *loadgen.Config, fl *loadFlags) {
 	f.DurationVar(&cfg.ConnectTimeout, "connect-timeout", 0, "how long to try to reach the cluster, and to wait until every partition has a leader (default 10s)")
 	f.BoolVar(&cfg.Verify, "verify", false, "read every record back after the window")
 	f.StringVar(&fl.workload, "workload", "", "YAML file with the workload")
-	f.StringVar(&fl.out, "out", "", "directory for latency.hlog, *.hgrm, series and the result as JSON")
+	f.StringVar(&fl.out, "out", "", "directory for latency.hlog, *.hgrm, series and the result as JSON and for Prometheus")
 	f.BoolVar(&fl.json, "json", false, "print one JSON object (dyno.load/1) on standard output")
 }
 
@@ -104,10 +108,24 @@ func (fl *loadFlags) apply(cmd *cobra.Command, cfg *loadgen.Config) (err error) 
 			return usageError("--%s wants a positive value", name)
 		}
 	}
+	if fl.read {
+		return fl.checkRead(cmd)
+	}
 	if fl.workload == "" {
 		return nil
 	}
 	return loadgen.ApplyWorkloadFile(fl.workload, cfg, cmd.Flags().Changed)
+}
+
+// checkRead refuses flags of sending: somebody expects something else.
+func (fl *loadFlags) checkRead(cmd *cobra.Command) error {
+	for _, name := range []string{"create", "delete", "partitions", "rf", "acks", "size", "rate", "closed-loop", "arrivals", "duration", "records", "warmup",
+		"producers", "seed", "keys", "compressibility", "compression", "linger", "inflight", "verify", "workload"} {
+		if cmd.Flags().Changed(name) {
+			return usageError("--read sends nothing: leave out --%s", name)
+		}
+	}
+	return nil
 }
 
 // runLoad runs the load and reports it.
@@ -120,7 +138,11 @@ func runLoad(cmd *cobra.Command, cfg loadgen.Config, fl *loadFlags) error {
 	stderr, terminal := cmd.ErrOrStderr(), term.IsTerminal(int(os.Stderr.Fd()))
 	report, done := loadgen.NewProgress(stderr, terminal)
 	cfg.Progress = report
-	r, err := loadgen.Run(cmd.Context(), cfg)
+	run := loadgen.Run
+	if fl.read {
+		run = loadgen.Read
+	}
+	r, err := run(cmd.Context(), cfg)
 	done()
 	var werr error
 	if r != nil {
