@@ -31,6 +31,7 @@ var Mutants = []Mutant{
 	{"locked-sync", "dyno/wal", "", "nothing can be submitted to the log during a sync", "t: records_per_s, response_p99_ms"},
 	{"copy-reads", "dyno/engine/partition", "copies", "what is read is copied before it is sent", "t: consume_cpu_s_per_million; x: fetch/alloc-bytes"},
 	{"allocate", "dyno/engine/partition", "", "one more allocation for each batch", "x: produce/allocs"},
+	{"leak", "dyno/engine/partition", "", "a finished batch is never let go of", "x: whole/kept-bytes"},
 	{"two-syncs", "dyno/wal", "", "each sync twice", "x: produce/fsyncs"},
 	{"two-writes", "dyno/wal", "", "a write of the log in two pieces", "x: produce/write-calls"},
 	{"more-state", "dyno/engine/replica", "", "3 % more bytes in the log", "x: produce/wal-bytes"},

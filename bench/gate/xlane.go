@@ -13,6 +13,7 @@ import (
 //	bytes                            more than 0.1 % more fails
 //	allocations, and their bytes     more than 1 % and more than a floor fails
 //	                                 (replay.AllocShare and following)
+//	bytes that are kept              more than a floor fails (replay.KeptFloor)
 //	less                             is told: the baseline is to be written anew
 //	worse, within a waiver           is told
 //	repeats that do not agree        not judged, and named; of fsyncs, wal-bytes,

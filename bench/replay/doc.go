@@ -41,7 +41,8 @@
 //
 // Allocations are those of the whole process between two such moments, with one
 // processor and no garbage collection. The replay's own are few: disk and network
-// use memory that was made before; holding a worker costs two.
+// use memory that was made before; holding a worker costs two. What is kept is what
+// the heap holds after collections at the end, beyond what it held after the start.
 //
 // Read next: workload.go, cluster.go, node.go, then set.go for what is counted.
 package replay

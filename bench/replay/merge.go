@@ -12,6 +12,7 @@ const (
 	AllocShare      = 0.01
 	AllocFloor      = 0.005 // allocations a record
 	AllocFloorBytes = 2.0   // bytes a record
+	KeptFloor       = 0.5   // bytes a record that stay, without a share: what leaks does so for ever
 )
 
 // Unequal is a counter whose repeats do not agree.
@@ -63,10 +64,13 @@ func Merge(sets []*Set) (*Set, []Unequal, error) {
 // Exceeds says whether an allocation counter is above another by more than the
 // tolerance.
 func Exceeds(base, head *Counter) bool {
-	floor := AllocFloor
-	if m, _ := base.Metric(); m.Name == metrics[allocBytes].Name {
+	floor, share := AllocFloor, AllocShare
+	switch m, _ := base.Metric(); m.Name {
+	case metrics[allocBytes].Name:
 		floor = AllocFloorBytes
+	case metrics[keptBytes].Name:
+		floor, share = KeptFloor, 0
 	}
 	more := head.Value() - base.Value()
-	return more > floor && more > AllocShare*base.Value()
+	return more > floor && more > share*base.Value()
 }

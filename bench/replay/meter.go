@@ -32,6 +32,17 @@ func (m *meter) stop() {
 	}
 }
 
+// live is how many bytes of the heap something still refers to. What waits to be used
+// again is let go of: a sync.Pool drops what was not used between two collections.
+func live() int64 {
+	for range 3 {
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
 // tally reads all counters of all nodes.
 func (c *cluster) tally() (t tally) {
 	for _, n := range c.nodes {

@@ -22,6 +22,8 @@ var mutants = []struct{ what, name, counter string }{
 	{"3 % more bytes in the log", "more-state", "three/produce/wal-bytes"},
 	{"a copy of what is read", "copy-reads", "three/fetch/alloc-bytes"},
 	{"the same out of files", "copy-reads", "three/fetch-moved/alloc-bytes"},
+	{"memory that is never given back", "leak", "three/whole/kept-bytes"},
+	{"the same where a node is alone", "leak", "one/whole/kept-bytes"},
 	{"a message for each proposal", "one-by-one", "three/produce/raft-messages"},
 }
 

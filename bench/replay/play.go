@@ -36,6 +36,8 @@ func (s *Set) play(name string, nodes int, w *workload) error {
 	if err != nil {
 		return err
 	}
+	whole := &meter{c: c}
+	began := live()
 	// The two warm up what is used again: lists, caches, the runtime's own.
 	warm := &meter{c: c}
 	for i := range w.steps[:warmSteps] {
@@ -72,6 +74,8 @@ func (s *Set) play(name string, nodes int, w *workload) error {
 	if err := s.phase(name+"/fetch-moved", whenFetching, c, w, func(m *meter) error { return c.fetchAll(w, m) }); err != nil {
 		return err
 	}
+	whole.sum[keptBytes] = max(0, live()-began)
+	s.add(name+"/whole", wholeLife, whole, w.records)
 	return c.close()
 }
 

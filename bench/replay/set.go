@@ -18,6 +18,7 @@ type metric int
 const (
 	allocs metric = iota
 	allocBytes
+	keptBytes
 	fsyncs
 	writeCalls
 	diskBytes
@@ -61,6 +62,8 @@ var metrics = [metricCount]Metric{
 		"It is of the whole process, the replay's own share included, and says nothing of how large or long-lived they are."},
 	allocBytes: {"alloc-bytes", "B/record", 1, Alloc, false,
 		"It does not see stacks, memory that is used again, or how long anything lives."},
+	keptBytes: {"kept-bytes", "B/record", 1, Alloc, false,
+		"It sees what a workload of some thousand records leaves behind: not what grows with time alone, nor stacks and memory that the runtime holds for later."},
 	fsyncs: {"fsyncs", "/1k records", 1000, Call, true,
 		"Each append is synced by itself here: it does not see how many share a sync under load, nor how long one takes."},
 	writeCalls: {"write-calls", "/1k records", 1000, Call, false,
@@ -104,6 +107,7 @@ var (
 		raftProposals, raftEntries, roundTrips, frontReads, answerBytes}
 	whenFetching = []metric{allocs, allocBytes, readCalls, readBytes, roundTrips, frontReads, frontWrites, answerBytes}
 	whenMoving   = []metric{allocs, allocBytes, fsyncs, writeCalls, walBytes, diskBytes, readCalls, readBytes}
+	wholeLife    = []metric{keptBytes}
 	betweenNodes = []metric{raftMessages, raftBytes, raftFrames}
 )
 

@@ -57,6 +57,9 @@ func (p *Partition) stampBatch(a *Append, data []byte) error {
 	if forced().has(mutAllocate) {
 		waste()
 	}
+	if forced().has(mutLeak) {
+		leak(a)
+	}
 	stamp(data, p.next, p.term.Epoch())
 	a.Base, a.LogStart = p.next, p.start
 	p.pending.push(stamped{base: p.next, producer: in.ProducerID, firstSeq: in.BaseSequence,

@@ -12,6 +12,7 @@ const (
 
 	// What only costs: the exact counters of the gate must notice.
 	mutAllocate  // one more allocation for each batch that is stamped
+	mutLeak      // a batch that was stamped is kept
 	mutCopyReads // what is read is copied, so many times
 )
 

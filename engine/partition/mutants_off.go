@@ -8,4 +8,7 @@ func forced() mutant { return 0 }
 // waste is what mutAllocate does.
 func waste() {}
 
+// leak is what mutLeak does.
+func leak(*Append) {}
+
 func forcedCopies() int64 { return 0 }

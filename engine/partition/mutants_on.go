@@ -14,13 +14,22 @@ var (
 	copies       atomic.Int64 // of mutCopyReads; 0 is one
 )
 
-var mutantNames = map[string]mutant{"keep-producers": mutKeepProducers, "empty-restore": mutEmptyRestore, "allocate": mutAllocate, "copy-reads": mutCopyReads}
+var mutantNames = map[string]mutant{"keep-producers": mutKeepProducers, "empty-restore": mutEmptyRestore, "allocate": mutAllocate, "leak": mutLeak, "copy-reads": mutCopyReads}
 
 // wasted keeps what waste allocates from being found needless.
 var wasted *stamped
 
 // waste is what mutAllocate does.
 func waste() { wasted = new(stamped) }
+
+// leaked keeps what leak was given; in a ring, so that it costs no allocation.
+var leaked struct {
+	kept [1 << 20]atomic.Pointer[Append]
+	next atomic.Uint64
+}
+
+// leak is what mutLeak does.
+func leak(a *Append) { leaked.kept[leaked.next.Add(1)%uint64(len(leaked.kept))].Store(a) }
 
 // linked is the mutant a program has from its start, set by the linker:
 //
@@ -38,7 +47,7 @@ func forced() mutant { return mutant(forcedMutant.Load()) }
 func forcedCopies() int64 { return copies.Load() }
 
 // SetMutant breaks every partition of the process in the named way:
-// "keep-producers", "empty-restore", "allocate", "copy-reads" or "copy-reads:N" for N
+// "keep-producers", "empty-restore", "allocate", "leak", "copy-reads" or "copy-reads:N" for N
 // copies; "" mends them. It exists in builds with the tag mutants alone, for
 // simulations and a gate that must turn red.
 func SetMutant(name string) error {
