@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/google/pprof/profile"
@@ -64,7 +65,7 @@ type attributed struct {
 // attribute runs further blocks with profiles, if this end of a comparison calls for
 // it, and names the functions that got slower. The blocks that decided were run
 // without. What goes wrong here takes nothing from the verdict: it becomes a caution;
-// only the end of ctx is an error.
+// only the end of ctx is an error, and leaves what was profiled to the next invocation.
 func (c *compare) attribute(ctx context.Context, led *paired.Ledger, end paired.End) (*attributed, error) {
 	p, ok := c.lane.(profiler)
 	failed := end.Decision != nil && end.Decision.Verdict == gate.Fail
@@ -76,8 +77,8 @@ func (c *compare) attribute(ctx context.Context, led *paired.Ledger, end paired.
 		return nil, nil
 	}
 	found, err := c.profiles(ctx, p, led, blamed(end.Decision))
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
+	if err != nil && ctx.Err() != nil {
+		return nil, err
 	}
 	if err != nil {
 		c.lab.caution(fmt.Sprintf("no function is named: %v", err))
@@ -95,10 +96,17 @@ func blamed(d *gate.Decision) string {
 	return ""
 }
 
-// profiles runs the blocks and evaluates their profiles.
+// unfinished is where the blocks with profiles of a comparison lie until its result is
+// written.
+func unfinished(main *paired.Ledger) string {
+	return strings.TrimSuffix(main.Path(), filepath.Ext(main.Path())) + ".profiles"
+}
+
+// profiles runs the blocks, or goes on with those of an interrupted invocation, and
+// evaluates their profiles.
 func (c *compare) profiles(ctx context.Context, p profiler, main *paired.Ledger, metric string) (_ *attributed, err error) {
-	into := filepath.Join(c.lab.work.path, "profiles")
-	if err := os.Mkdir(into, 0o755); err != nil {
+	into := unfinished(main)
+	if err := os.MkdirAll(into, 0o755); err != nil {
 		return nil, err
 	}
 	var load map[string]float64
@@ -108,17 +116,20 @@ func (c *compare) profiles(ctx context.Context, p profiler, main *paired.Ledger,
 		}
 	}
 	l, phase := p.profiled(metric, load, into)
-	led, err := paired.OpenLedger(into, paired.Header{Lane: l.name(), Base: c.base.Hash, Head: c.head.Hash, Toolchain: c.builder.Toolchain(),
-		Fingerprint: c.lab.env.Fingerprint, Seed: paired.ProfileSeed(main.Header.Seed), Began: time.Now().UTC().Truncate(time.Second)}, false)
+	led, err := paired.OpenLedger(into, paired.Header{Lane: l.name(), Base: c.base.Hash, Head: c.head.Hash, Lab: main.Header.Lab, Toolchain: c.builder.Toolchain(),
+		Fingerprint: c.lab.env.Fingerprint, Seed: paired.ProfileSeed(main.Header.Seed), Began: time.Now().UTC().Truncate(time.Second)}, c.cfg.Force)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, led.Close()) }()
+	c.stand.goOn(led)
 	rule := gate.Rule{Metrics: l.metrics(), Looks: []int{c.cfg.profiled}, RedoShare: c.cfg.plan.Rule.RedoShare}
 	run := &paired.Comparison{Plan: paired.Plan{Rule: rule}, Limits: c.cfg.Limits, Ledger: led, Judge: enough,
 		Stand: &stand{lab: c.lab, lane: l, programs: c.stand.programs, need: c.stand.need}}
 	end, err := run.Run(ctx)
 	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, &Interrupted{What: "profiled blocks", Kept: led.Kept(), Of: c.cfg.profiled, Err: err}
 	case err != nil:
 		return nil, err
 	case end.Decision == nil:
@@ -133,10 +144,14 @@ func (c *compare) profiles(ctx context.Context, p profiler, main *paired.Ledger,
 		return nil, err
 	}
 	a.Phase = phase
-	if err := writeMerged(into, led, blocks); err != nil {
+	merged := filepath.Join(c.lab.work.path, "profiles")
+	if err := os.Mkdir(merged, 0o755); err != nil {
 		return nil, err
 	}
-	return &attributed{a, into}, nil
+	if err := writeMerged(merged, led, blocks); err != nil {
+		return nil, err
+	}
+	return &attributed{a, merged}, nil
 }
 
 // enough wants the rule's blocks and has no opinion of them: profiles name, they do
@@ -197,18 +212,12 @@ func readProfiles(from, run string) (list []*profile.Profile, err error) {
 	}
 }
 
-// writeMerged leaves, instead of a profile of each process and run, one for each side
-// and block, and one for each side, which `go tool pprof -diff_base` takes; beside
-// them the ledger of their runs.
+// writeMerged makes, of a profile of each process and run, one for each side and block,
+// and one for each side, which `go tool pprof -diff_base` takes; beside them lies the
+// ledger of their runs.
 func writeMerged(dir string, led *paired.Ledger, blocks []attribute.Block) error {
 	text, err := led.Text()
 	if err != nil {
-		return err
-	}
-	if err := led.Done(); err != nil {
-		return err
-	}
-	if err := emptyDir(dir); err != nil {
 		return err
 	}
 	var all [2][]*profile.Profile
@@ -222,14 +231,6 @@ func writeMerged(dir string, led *paired.Ledger, blocks []attribute.Block) error
 	}
 	return errors.Join(os.WriteFile(filepath.Join(dir, "ledger.jsonl"), text, 0o644),
 		writeProfile(filepath.Join(dir, baseProfile), all[0]), writeProfile(filepath.Join(dir, headProfile), all[1]))
-}
-
-func emptyDir(dir string) error {
-	names, err := os.ReadDir(dir)
-	for _, n := range names {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, n.Name())))
-	}
-	return err
 }
 
 func writeProfile(path string, list []*profile.Profile) error {

@@ -30,6 +30,8 @@ type profiledToy struct {
 	// disturbed has the second block cost thrice at first, with a run that says nothing.
 	disturbed bool
 	late      bool // head's runs say nothing
+	cancelAt  int  // the run in which the comparison is interrupted; 0: none
+	cancel    func()
 }
 
 func (l *profiledToy) profiled(_ string, load map[string]float64, into string) (lane, string) {
@@ -55,6 +57,9 @@ func (l toyProfiles) run(ctx context.Context, runs []laneRun, which func(int) (s
 func (l toyProfiles) once(ctx context.Context, p *program, dir string, which func(int) (string, error)) (paired.Outcome, error) {
 	if l.asks++; l.fail != nil {
 		return paired.Outcome{}, l.fail
+	}
+	if l.asks == l.cancelAt {
+		l.cancel()
 	}
 	cost, hash, err := toyRun(ctx, p.path, which)
 	if err != nil {
@@ -154,6 +159,40 @@ func TestLongFailNamesTheFunction(t *testing.T) {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("the report has no %s: %v", want, err)
 		}
+	}
+	builtNothing(t, repo, &opt)
+}
+
+// TestLongAttributionGoesOn interrupts the profiled blocks: they and those that decided
+// are kept, and nothing is left once there is a result.
+func TestLongAttributionGoesOn(t *testing.T) {
+	long(t)
+	repo := toyRepo(t)
+	opt, cfg, l := toyCompare(t, repo, "slower")
+	opt.Profiles = t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	toy := &profiledToy{toyLane: l, cancelAt: 10, cancel: cancel}
+	cfg.lane, cfg.judge = func(*lab) lane { return toy }, failing
+	_, err := Compare(ctx, opt, cfg)
+	var stopped *Interrupted
+	if !errors.As(err, &stopped) || stopped.Kept != 2 || stopped.Of != attributeBlocks || !strings.Contains(err.Error(), "2 of 12 profiled blocks are kept") {
+		t.Fatalf("interrupted: %v", err)
+	}
+	decided := len(l.runs)
+	toy.asks, toy.cancelAt = 0, 0
+	v, err := Compare(t.Context(), opt, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(l.runs) != decided || toy.asks != (attributeBlocks-2)*4 {
+		t.Errorf("after it %d runs decided and %d were profiled, want 0 and %d", len(l.runs)-decided, toy.asks, (attributeBlocks-2)*4)
+	}
+	if a := v.Attribution; a == nil || a.Blocks != attributeBlocks || len(a.Named) != 1 {
+		t.Errorf("%+v", a)
+	}
+	if left, err := filepath.Glob(filepath.Join(opt.Results, ".paired-*")); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 	builtNothing(t, repo, &opt)
 }

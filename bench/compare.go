@@ -287,7 +287,7 @@ func (c *compare) measure(ctx context.Context) (_ *Verdict, err error) {
 	}
 	found, err := c.attribute(ctx, led, end)
 	if err != nil {
-		return nil, &Interrupted{What: "blocks", Kept: led.Kept(), Of: led.Kept(), Err: err}
+		return nil, err
 	}
 	return c.publish(led, end, found)
 }

@@ -141,7 +141,7 @@ func (c *compare) publish(led *paired.Ledger, end paired.End, found *attributed)
 	if err := c.addNulls(v); err != nil { // once the result stands: what follows does not run again
 		return nil, err
 	}
-	if err := led.Done(); err != nil {
+	if err := errors.Join(led.Done(), os.RemoveAll(unfinished(led))); err != nil {
 		return nil, err
 	}
 	c.lab.progress.clear()
