@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -106,7 +107,10 @@ func unfinished(main *paired.Ledger) string {
 // evaluates their profiles.
 func (c *compare) profiles(ctx context.Context, p profiler, main *paired.Ledger, metric string) (_ *attributed, err error) {
 	into := unfinished(main)
-	if err := os.MkdirAll(into, 0o755); err != nil {
+	if main.Resumed == 0 { // what lies there is of a comparison whose ledger somebody removed
+		err = os.RemoveAll(into)
+	}
+	if err := errors.Join(err, os.MkdirAll(into, 0o755)); err != nil {
 		return nil, err
 	}
 	var load map[string]float64
@@ -116,20 +120,27 @@ func (c *compare) profiles(ctx context.Context, p profiler, main *paired.Ledger,
 		}
 	}
 	l, phase := p.profiled(metric, load, into)
+	config, err := json.Marshal(map[string]any{"metric": metric, "load": load})
+	if err != nil {
+		return nil, err
+	}
 	led, err := paired.OpenLedger(into, paired.Header{Lane: l.name(), Base: c.base.Hash, Head: c.head.Hash, Lab: main.Header.Lab, Toolchain: c.builder.Toolchain(),
-		Fingerprint: c.lab.env.Fingerprint, Seed: paired.ProfileSeed(main.Header.Seed), Began: time.Now().UTC().Truncate(time.Second)}, c.cfg.Force)
+		Config: config, Fingerprint: c.lab.env.Fingerprint, Seed: paired.ProfileSeed(main.Header.Seed), Began: time.Now().UTC().Truncate(time.Second)}, c.cfg.Force)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, led.Close()) }()
 	c.stand.goOn(led)
+	if err := dropStray(into, led); err != nil {
+		return nil, err
+	}
 	rule := gate.Rule{Metrics: l.metrics(), Looks: []int{c.cfg.profiled}, RedoShare: c.cfg.plan.Rule.RedoShare}
 	run := &paired.Comparison{Plan: paired.Plan{Rule: rule}, Limits: c.cfg.Limits, Ledger: led, Judge: enough,
 		Stand: &stand{lab: c.lab, lane: l, programs: c.stand.programs, need: c.stand.need}}
 	end, err := run.Run(ctx)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, &Interrupted{What: "profiled blocks", Kept: led.Kept(), Of: c.cfg.profiled, Err: err}
+		return nil, &Interrupted{What: "blocks", Kept: main.Kept() + led.Kept(), Of: main.Kept() + c.cfg.profiled, Err: err}
 	case err != nil:
 		return nil, err
 	case end.Decision == nil:
@@ -152,6 +163,25 @@ func (c *compare) profiles(ctx context.Context, p profiler, main *paired.Ledger,
 		return nil, err
 	}
 	return &attributed{a, merged}, nil
+}
+
+// dropStray removes profiles of runs that an interruption cut off before they were
+// written down: the next run gets the same directory's name.
+func dropStray(from string, led *paired.Ledger) error {
+	known := map[string]bool{}
+	for _, line := range led.Lines {
+		if line.Run != nil {
+			known[profileName(line.Run.Dir, 1)] = true
+		}
+	}
+	names, err := filepath.Glob(filepath.Join(from, "run-*.pprof"))
+	for _, name := range names {
+		first, _, _ := strings.Cut(filepath.Base(name), "-process-")
+		if !known[first+"-process-1.pprof"] {
+			err = errors.Join(err, os.Remove(name))
+		}
+	}
+	return err
 }
 
 // enough wants the rule's blocks and has no opinion of them: profiles name, they do

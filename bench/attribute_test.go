@@ -58,9 +58,6 @@ func (l toyProfiles) once(ctx context.Context, p *program, dir string, which fun
 	if l.asks++; l.fail != nil {
 		return paired.Outcome{}, l.fail
 	}
-	if l.asks == l.cancelAt {
-		l.cancel()
-	}
 	cost, hash, err := toyRun(ctx, p.path, which)
 	if err != nil {
 		return paired.Outcome{}, err
@@ -76,9 +73,17 @@ func (l toyProfiles) once(ctx context.Context, p *program, dir string, which fun
 		return paired.Outcome{Program: hash, Status: paired.Invalid, Problem: "too late"}, nil
 	}
 	for process := range 2 {
-		if err := l.write(filepath.Join(l.into, profileName(filepath.Base(dir), process+1)), cost); err != nil {
+		name := filepath.Join(l.into, profileName(filepath.Base(dir), process+1))
+		if _, err := os.Stat(name); err == nil {
+			return paired.Outcome{}, fmt.Errorf("%s: %w", name, os.ErrExist) // as a profile that is fetched
+		}
+		if err := l.write(name, cost); err != nil {
 			return paired.Outcome{}, err
 		}
+	}
+	if l.asks == l.cancelAt { // its profiles are there, and nobody has written the run down
+		l.cancel()
+		return paired.Outcome{}, ctx.Err()
 	}
 	return paired.Outcome{Program: hash, Status: status, Values: map[string]float64{valueProfiled: cost}}, nil
 }
@@ -176,7 +181,7 @@ func TestLongAttributionGoesOn(t *testing.T) {
 	cfg.lane, cfg.judge = func(*lab) lane { return toy }, failing
 	_, err := Compare(ctx, opt, cfg)
 	var stopped *Interrupted
-	if !errors.As(err, &stopped) || stopped.Kept != 2 || stopped.Of != attributeBlocks || !strings.Contains(err.Error(), "2 of 12 profiled blocks are kept") {
+	if !errors.As(err, &stopped) || stopped.Kept != 2+2 || stopped.Of != 2+attributeBlocks || !strings.Contains(err.Error(), "4 of 14 blocks are kept") {
 		t.Fatalf("interrupted: %v", err)
 	}
 	decided := len(l.runs)

@@ -127,10 +127,10 @@ func (c *clusterBed) hosted(id ids.NodeID, topic string) *hosted {
 // follows says whether a node takes leader for the one that leads a topic's first
 // partition.
 func (c *clusterBed) follows(id ids.NodeID, topic string, leader ids.NodeID) bool {
-	h := c.hosted(id, topic)
-	if h == nil {
-		return false // it is still being opened
+	if t, ok := c.nodes[id-1].meta.Image().Topic(topic); !ok || c.nodes[id-1].directory.ByID(t.ID, 0) == nil {
+		return false // it does not know it yet, or is opening it
 	}
+	h := c.hosted(id, topic)
 	l, _ := h.Leader()
 	return l == leader
 }

@@ -199,3 +199,19 @@ func TestReadDamage(t *testing.T) {
 		t.Errorf("the error of another topic: %v", err)
 	}
 }
+
+// TestFreshEndsWithACommit: a partition in which something is committed had a leader, and
+// its first replica does not campaign against one that it has not heard of yet.
+func TestFreshEndsWithACommit(t *testing.T) {
+	t.Parallel()
+	c := newClusterBed(t, 3)
+	c.topic("t", 1, 3)
+	c.produce("t", 0, 10)
+	h := c.hosted(1, "t")
+	until(t, "a commit", func() bool { return h.group.Status().Commit > 0 })
+	c.stop(2, 3)
+	until(t, "there is no leader", func() bool { return h.group.Status().Leader == 0 })
+	if again := c.nodes[0].hosts.campaign([]fresh{{h, freshTries}}); len(again) > 0 {
+		t.Error("it asks for votes as if the partition was new")
+	}
+}

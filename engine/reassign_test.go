@@ -150,11 +150,12 @@ func TestClusterElect(t *testing.T) {
 	c := newClusterBed(t, 3)
 	c.topic("t", 1, 3)
 	c.produce("t", 0, 10)
-	first := c.leader("t", 0)
-	h := c.nodes[first-1].hosts.list()[0]
+	topic, _ := c.nodes[c.leader("t", 0)-1].meta.Image().Topic("t")
+	first := topic.Partitions[0].Replicas[0].Node
+	c.leadBy("t", first)
+	h := c.hosted(first, "t")
 	other := first%3 + 1
 	third := other%3 + 1
-	topic, _ := c.nodes[0].meta.Image().Topic("t")
 	until(t, "the third node knows that another one leads", func() bool {
 		if err := h.group.Transfer(topic.Partitions[0].On(other)); err != nil && !errors.Is(err, replica.ErrNotLeader) {
 			t.Fatal(err)

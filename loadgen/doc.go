@@ -9,6 +9,7 @@
 //  1. Fill a Config; its zero values are the defaults of `dyno load`.
 //  2. Call Run. It blocks until the load has ended, has been drained and, where asked, verified. Run owns every goroutine it
 //     starts and has joined them all when it returns.
+//     Read in its place sends nothing and reads what a topic holds.
 //  3. Read Result.Violation for the verdict, Result.JSON for the dyno.load/1 object, Result.WriteText for people and
 //     Result.WriteDir for the files other tools read.
 //
@@ -34,7 +35,8 @@
 // # Counts
 //
 // sent, acked, failed, unknown and the verification cover the whole run, warm-up included: a record lost during warm-up is lost.
-// Throughput covers the timed window and is what the partitions' end offsets confirm, never client appends. At acks 0 nobody
+// Throughput covers the timed window and is what the partitions' end offsets confirm, never client appends; of a Read it is what the
+// clients got. At acks 0 nobody
 // answers: acked then means handed to the socket, and response and service are not measured.
 //
 // # Invariants

@@ -14,8 +14,8 @@ var (
 	ErrUnreachable = errors.New("cannot reach the cluster")
 	// ErrNothingAcked: records were sent and not one was acknowledged.
 	ErrNothingAcked = errors.New("no record was acknowledged")
-	// ErrIncomplete: the verification could not read every record back to the end offsets.
-	ErrIncomplete = errors.New("verification incomplete")
+	// ErrIncomplete: not every record up to the end offsets could be read.
+	ErrIncomplete = errors.New("reading incomplete")
 	// ErrInterrupted: the context ended before the window did; the result covers what was sent until then.
 	ErrInterrupted = errors.New("interrupted before the end of the window")
 )

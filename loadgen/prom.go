@@ -15,13 +15,16 @@ func (r *Result) WritePrometheus(path string) error {
 		return g
 	}
 	records := gauge("records", "Records of the whole run by what became of them.", "fate")
-	for fate, n := range map[string]*int64{"sent": &r.Sent, "acked": &r.Acked, "failed": &r.Failed, "unknown": &r.Unknown, "consumed": r.Consumed,
-		"lost": r.Lost, "duplicated": r.Duplicated, "reordered": r.Reordered, "corrupted": r.Corrupted} {
+	fates := map[string]*int64{"consumed": r.Consumed, "lost": r.Lost, "duplicated": r.Duplicated, "reordered": r.Reordered, "corrupted": r.Corrupted}
+	if r.Detail.Mode != modeRead {
+		fates["sent"], fates["acked"], fates["failed"], fates["unknown"] = &r.Sent, &r.Acked, &r.Failed, &r.Unknown
+	}
+	for fate, n := range fates {
 		if n != nil {
 			records.WithLabelValues(fate).Set(float64(*n))
 		}
 	}
-	gauge("records_per_second", "Records a second over the timed window, as the cluster's end offsets show them.").WithLabelValues().Set(r.MsgsPerS)
+	gauge("records_per_second", "Records a second over the timed window: of the cluster's end offsets, or read.").WithLabelValues().Set(r.MsgsPerS)
 	gauge("bytes_per_second", "Bytes of keys and values a second over the timed window.").WithLabelValues().Set(r.BytesPerS)
 	gauge("client_cpu_seconds", "Processor time of the load generator over the timed window.").WithLabelValues().Set(r.ClientCPUS)
 	latency := gauge("latency_seconds", "Quantiles of the timed window by what is measured; see the load generator's documentation.", "series", "quantile")

@@ -1,8 +1,8 @@
 package loadgen
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -15,31 +15,28 @@ import (
 const modeRead = "read"
 
 // Read sends nothing: it reads what the topic of cfg holds at this moment, each partition from its first offset to its end by one of
-// cfg.Consumers clients (default 1), as fast as they can. A record that a load generator wrote is checked by its own checksum, every
-// other counts as foreign. Of the result, what was sent and every latency are empty. It blocks until the end; when ctx ends early it
-// returns the partial result together with ErrInterrupted. Errors as Run's, and ErrIncomplete after a stretch of cfg.DrainTimeout
-// without a record.
+// cfg.Consumers clients (default 1), as fast as they can. The checksum of each batch is compared, and in a record that a load
+// generator wrote its own; every other record counts as foreign. A batch that does not decode counts as corrupted, and its partition
+// ends there. Of the result, what was sent, what was saturated and every latency are empty. It blocks until the end; when ctx ends
+// early it returns the partial result together with ErrInterrupted. Errors: ErrUsage, ErrUnreachable, and ErrIncomplete after
+// cfg.DrainTimeout, at least 10 s, without a record.
 func Read(ctx context.Context, cfg Config) (*Result, error) {
-	cfg.Consumers = max(1, cfg.Consumers)
+	cfg.Consumers = cmp.Or(cfg.Consumers, 1)
 	cfg.setDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
+	}
+	if cfg.Create || cfg.Delete {
+		return nil, fmt.Errorf("%w: who reads makes no topic and deletes none", ErrUsage)
 	}
 	s := &session{cfg: cfg}
 	defer s.close()
 	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
-	connect, cancel := context.WithTimeout(ctx, cfg.ConnectTimeout)
-	defer cancel()
-	first, err := s.cluster.offsets(connect, s.partitions, earliestOffset)
-	if err == nil {
-		s.final, err = s.cluster.endOffsets(connect, s.partitions)
+	if err := s.borders(ctx); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
-	}
-	s.first = first
 	n := &readings{}
 	cpu, err := cpuSeconds()
 	if err != nil {
@@ -63,8 +60,26 @@ func Read(ctx context.Context, cfg Config) (*Result, error) {
 	return r, nil
 }
 
+// borders lists where every partition begins and ends.
+func (s *session) borders(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.ConnectTimeout)
+	defer cancel()
+	if s.first, err = s.cluster.offsets(ctx, s.partitions, earliestOffset); err == nil {
+		s.final, err = s.cluster.endOffsets(ctx, s.partitions)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	return nil
+}
+
 // readings is what all readers of a Read have seen so far.
-type readings struct{ records, bytes, corrupted, foreign atomic.Int64 }
+type readings struct {
+	records, bytes, corrupted, foreign, undecodable atomic.Int64
+
+	mu       sync.Mutex
+	offences Verification // guarded by mu: for its places alone
+}
 
 // book counts records that one partition gave.
 func (n *readings) book(records []*kgo.Record) {
@@ -80,6 +95,7 @@ func (n *readings) book(records []*kgo.Record) {
 			strange++
 		case verdict == corrupt, int32(h.partition) != r.Partition:
 			corrupted++
+			n.offend(Offence{Kind: "corrupted", Partition: r.Partition, Offset: r.Offset, Producer: h.producer, Seq: h.seq})
 		}
 	}
 	n.records.Add(count)
@@ -88,8 +104,23 @@ func (n *readings) book(records []*kgo.Record) {
 	n.foreign.Add(strange)
 }
 
-// readAll has every reader read its partitions, and tells of progress meanwhile.
+// broken counts a batch that does not decode, at the offset that was asked for.
+func (n *readings) broken(partition int32, offset int64) error {
+	n.undecodable.Add(1)
+	n.offend(Offence{Kind: "corrupted", Partition: partition, Offset: offset})
+	return nil
+}
+
+func (n *readings) offend(o Offence) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.offences.offend(o)
+}
+
+// readAll has every reader read its partitions, and tells of progress meanwhile. The first that fails ends all.
 func (s *session) readAll(ctx context.Context, n *readings) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	count := min(s.cfg.Consumers, s.partitions)
 	parts := make([][]int32, count)
 	for p := range s.partitions {
@@ -100,14 +131,17 @@ func (s *session) readAll(ctx context.Context, n *readings) error {
 	if s.cfg.Progress != nil {
 		teller.Go(func() { s.tellRead(n, quit) })
 	}
-	errs := make([]error, count)
-	for i := range parts {
-		readers.Go(func() { errs[i] = s.read(ctx, parts[i], s.first, s.final, n.book) })
+	for _, list := range parts {
+		readers.Go(func() {
+			if err := s.read(ctx, list, s.first, s.final, n.book, n.broken); err != nil {
+				cancel(err)
+			}
+		})
 	}
 	readers.Wait()
 	close(quit)
 	teller.Wait()
-	return errors.Join(errs...)
+	return context.Cause(ctx)
 }
 
 func (s *session) tellRead(n *readings, quit <-chan struct{}) {
@@ -128,16 +162,17 @@ func (s *session) tellRead(n *readings, quit <-chan struct{}) {
 }
 
 // read has a client of its own read partitions from their first offsets up to their ends, exclusive, and books the records of one
-// partition at a time. The records are the client's until book returns. Error: ErrIncomplete after a while without a record, and
-// where a partition cannot be read on; ctx's.
-func (s *session) read(ctx context.Context, parts []int32, from, ends []int64, book func([]*kgo.Record)) (err error) {
-	at, left := map[int32]kgo.Offset{}, map[int32]bool{} // left: those that are not at their end
+// partition at a time. The records are the client's until book returns. broken is told of a batch that does not decode: its error
+// ends the reading, without one the partition ends there. Errors: ErrUsage; ErrIncomplete after a while without a record, and where
+// a partition cannot be read on; broken's; ctx's cause.
+func (s *session) read(ctx context.Context, parts []int32, from, ends []int64, book func([]*kgo.Record), broken func(int32, int64) error) error {
+	at, next := map[int32]kgo.Offset{}, map[int32]int64{} // next: of those that are not at their end
 	for _, p := range parts {
 		if from[p] < ends[p] {
-			at[p], left[p] = kgo.NewOffset().At(from[p]), true
+			at[p], next[p] = kgo.NewOffset().At(from[p]), from[p]
 		}
 	}
-	if len(left) == 0 {
+	if len(next) == 0 {
 		return nil
 	}
 	cl, err := kgo.NewClient(readerOpts(&s.cfg, s.security, at)...)
@@ -150,43 +185,59 @@ func (s *session) read(ctx context.Context, parts []int32, from, ends []int64, b
 	patience := max(s.cfg.DrainTimeout, readStallMin)
 	stall := time.AfterFunc(patience, func() { cancel(fmt.Errorf("%w: nothing read for %v", ErrIncomplete, patience)) })
 	defer stall.Stop()
-	for len(left) > 0 {
+	done := func(p int32) {
+		delete(next, p)
+		cl.PauseFetchPartitions(map[string][]int32{s.cfg.Topic: {p}})
+	}
+	for len(next) > 0 {
 		fetches := cl.PollFetches(ctx)
+		damaged, err := undecodable(s.cfg.Topic, fetches)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-			if p.Err != nil {
-				err = fmt.Errorf("%w: read partition %d: %w", ErrIncomplete, p.Partition, p.Err)
-			}
-			n := len(p.Records)
-			if n > 0 && p.Records[n-1].Offset >= ends[p.Partition]-1 {
-				delete(left, p.Partition)
-			}
-			for n > 0 && p.Records[n-1].Offset >= ends[p.Partition] {
-				n--
-			}
-			book(p.Records[:n])
-		})
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %d partitions are not at their ends: %w", ErrIncomplete, len(next), err)
 		}
-		stall.Reset(patience)
+		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+			if _, reading := next[p.Partition]; !reading || len(p.Records) == 0 {
+				return
+			}
+			end, list := ends[p.Partition], p.Records
+			next[p.Partition] = list[len(list)-1].Offset + 1
+			for len(list) > 0 && list[len(list)-1].Offset >= end {
+				list = list[:len(list)-1]
+			}
+			book(list)
+			stall.Reset(patience)
+			if next[p.Partition] >= end {
+				done(p.Partition)
+			}
+		})
+		for _, p := range damaged {
+			if offset, reading := next[p]; reading {
+				if err := broken(p, offset); err != nil {
+					return err
+				}
+				done(p)
+			}
+		}
 	}
 	return nil
 }
 
 // readResult puts the report of a Read together.
 func (s *session) readResult(n *readings, begun time.Time) *Result {
-	v := &Verification{Read: n.records.Load() - n.foreign.Load() - n.corrupted.Load(), Corrupted: n.corrupted.Load(), Foreign: n.foreign.Load()}
-	records, window := n.records.Load(), s.ended.Sub(begun)
+	records, damaged, broken := n.records.Load(), n.corrupted.Load(), n.undecodable.Load()
+	v := &Verification{Read: records - n.foreign.Load() - damaged, Corrupted: damaged + broken, Undecodable: broken, Foreign: n.foreign.Load(),
+		Offences: n.offences.Offences}
+	window := s.ended.Sub(begun)
 	r := &Result{begun: begun}
 	r.Schema, r.Consumed, r.Corrupted, r.Saturated, r.ClientCPUS = JSONSchema, &records, &v.Corrupted, BottleneckNone, s.cpu
 	if window > 0 {
 		r.MsgsPerS, r.BytesPerS = float64(records)/window.Seconds(), float64(n.bytes.Load())/window.Seconds()
 	}
-	config := s.cfg.effective()
-	config["mode"] = modeRead
+	cfg := &s.cfg
+	config := map[string]any{"mode": modeRead, "brokers": cfg.Brokers, "topic": cfg.Topic, "consumers": cfg.Consumers, "tls": cfg.TLS.on(), "sasl": cfg.SASL.Mechanism}
 	r.Detail = Detail{Schema: detailSchema, Mode: modeRead, Config: config, Window: window, Confirmed: span(s.first, s.final),
 		Partitions: s.partitions, Verification: v}
 	return r

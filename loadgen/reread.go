@@ -39,8 +39,11 @@ func Reread(ctx context.Context, cfg Config, passes int, ready func() error) (re
 			}
 		}
 	}
+	broken := func(partition int32, offset int64) error {
+		return fmt.Errorf("%w: partition %d: what follows offset %d does not decode", ErrIncomplete, partition, offset)
+	}
 	for range passes {
-		if err := s.read(ctx, parts, make([]int64, s.partitions), ends, count); err != nil {
+		if err := s.read(ctx, parts, make([]int64, s.partitions), ends, count, broken); err != nil {
 			return records, err
 		}
 	}

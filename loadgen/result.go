@@ -82,7 +82,7 @@ func (r *Result) JSON() ([]byte, error) {
 
 // Violation says what was violated; empty if nothing was, or nothing was verified. At acks=all with idempotence any loss,
 // duplicate, reordering or corruption is one, and so is a refused record that is present or an acknowledged one at another offset
-// than its answer named; at acks 1 and 0 corruption alone.
+// than its answer named; at acks 1 and 0, and where records were only read, corruption alone.
 func (r *Result) Violation() string {
 	v := r.Detail.Verification
 	switch {
@@ -90,7 +90,7 @@ func (r *Result) Violation() string {
 		return ""
 	case r.Detail.Mode == modeRead:
 		if v.Corrupted > 0 {
-			return fmt.Sprintf("%d corrupted of %d read", v.Corrupted, v.Read+v.Corrupted)
+			return fmt.Sprintf("%d corrupted beside %d good records", v.Corrupted, v.Read)
 		}
 		return ""
 	case r.acks == AcksAll && v.Lost+v.Duplicated+v.Reordered+v.Corrupted+v.Refused+v.Misplaced > 0:

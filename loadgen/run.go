@@ -12,7 +12,7 @@ import (
 
 const readStallMin = 10 * time.Second
 
-// session is one Run in progress.
+// session is one Run, Read or Reread in progress.
 type session struct {
 	cfg        Config
 	security   []kgo.Opt
@@ -21,7 +21,7 @@ type session struct {
 	capacity   float64
 	load       *load
 
-	first []int64   // end offsets before the first record
+	first []int64   // end offsets before the first record; of a Read where the partitions begin
 	warm  mark      // as the timed window began
 	final []int64   // end offsets after the last answer
 	ended time.Time // when the last record of the window was confirmed

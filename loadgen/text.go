@@ -59,8 +59,12 @@ func (r *Result) writeRead(w io.Writer) {
 	fmt.Fprintf(w, "mode\t%s, %d partitions, for %v\n", d.Mode, d.Partitions, d.Window.Round(time.Millisecond))
 	fmt.Fprintf(w, "throughput\t%.0f msg/s, %.1f MB/s\n", r.MsgsPerS, r.BytesPerS/1e6)
 	fmt.Fprintf(w, "records\t%d read of %d offsets; %d corrupted\n", *r.Consumed, d.Confirmed, v.Corrupted)
+	writeOffences(w, v)
+	if v.Undecodable > 0 {
+		fmt.Fprintf(w, "  undecodable\t%d partitions end in a batch that no client can read\n", v.Undecodable)
+	}
 	if v.Foreign > 0 {
-		fmt.Fprintf(w, "  foreign\t%d records that no load generator wrote: only their batches' checksums were compared\n", v.Foreign)
+		fmt.Fprintf(w, "  foreign\t%d records that no load generator wrote: of them the batches' checksums alone were compared\n", v.Foreign)
 	}
 	fmt.Fprintf(w, "client CPU\t%.2f s", r.ClientCPUS)
 	if *r.Consumed > 0 {
@@ -77,15 +81,19 @@ func (r *Result) writeVerification(w io.Writer) {
 	}
 	fmt.Fprintf(w, "verified\t%d read back: %d lost, %d duplicated, %d reordered, %d corrupted%s\n",
 		v.Read, v.Lost, v.Duplicated, v.Reordered, v.Corrupted, v.rare())
+	writeOffences(w, v)
+	if v.Foreign > 0 {
+		fmt.Fprintf(w, "  foreign\t%d records of other writers between ours; the throughput counts them\n", v.Foreign)
+	}
+}
+
+func writeOffences(w io.Writer, v *Verification) {
 	for _, o := range v.Offences {
 		at := fmt.Sprintf("offset %d", o.Offset)
 		if o.Offset < 0 {
 			at = "acknowledged, absent"
 		}
 		fmt.Fprintf(w, "  %s\tpartition %d, %s, producer %d, sequence %d\n", o.Kind, o.Partition, at, o.Producer, o.Seq)
-	}
-	if v.Foreign > 0 {
-		fmt.Fprintf(w, "  foreign\t%d records of other writers between ours; the throughput counts them\n", v.Foreign)
 	}
 }
 

@@ -26,7 +26,7 @@ const offencesMax = 5
 
 // Verification is what reading everything back showed.
 type Verification struct {
-	Read       int64 `json:"read"` // records of this run
+	Read       int64 `json:"read"` // good records of this run; of a Read, of any load
 	Lost       int64 `json:"lost"`
 	Duplicated int64 `json:"duplicated"`
 	Reordered  int64 `json:"reordered"`

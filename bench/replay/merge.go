@@ -12,7 +12,7 @@ const (
 	AllocShare      = 0.01
 	AllocFloor      = 0.005 // allocations a record
 	AllocFloorBytes = 2.0   // bytes a record
-	KeptFloor       = 0.5   // bytes a record that stay, without a share: what leaks does so for ever
+	KeptFloor       = 32.0  // bytes a record that stay: above what one slab of a connection is (256 KiB, 23 B a record), which an entry pins or not
 )
 
 // Unequal is a counter whose repeats do not agree.

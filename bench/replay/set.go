@@ -63,7 +63,7 @@ var metrics = [metricCount]Metric{
 	allocBytes: {"alloc-bytes", "B/record", 1, Alloc, false,
 		"It does not see stacks, memory that is used again, or how long anything lives."},
 	keptBytes: {"kept-bytes", "B/record", 1, Alloc, false,
-		"It sees what a workload of some thousand records leaves behind: not what grows with time alone, nor stacks and memory that the runtime holds for later."},
+		"It is what a workload of some thousand records leaves behind, caches included: it does not see a leak of less than its floor, what grows with time alone, or stacks."},
 	fsyncs: {"fsyncs", "/1k records", 1000, Call, true,
 		"Each append is synced by itself here: it does not see how many share a sync under load, nor how long one takes."},
 	writeCalls: {"write-calls", "/1k records", 1000, Call, false,
