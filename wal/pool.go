@@ -24,8 +24,9 @@ const (
 // spare files, takes back released ones, and keeps one segment named, its name
 // durable, and open: the flusher changes over to it without a system call.
 //
-// Invariant: a segment is handed out without Reserve only if another one stands
-// behind it, so a full disk still leaves one.
+// Invariant: a segment is handed out only if another one stands behind it, or,
+// with Reserve, once the disk is known to be full; so a full disk still leaves
+// one, and Full says so before the first byte goes into it.
 type pool struct {
 	l    *Log
 	wake chan struct{} // capacity 1; sender: kick
@@ -68,7 +69,8 @@ func (p *pool) count() int {
 
 // get hands out the ready segment. It waits while the pool makes one and fails
 // with ErrDiskFull if it cannot, or if only the reserve is left and the caller
-// may not use it.
+// may not use it. The last one goes to nobody before it is known that the disk is
+// full: else those who may use it would fill it while Full still says no.
 func (p *pool) get(reserve bool) (*segment, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,7 +82,7 @@ func (p *pool) get(reserve bool) (*segment, error) {
 		if p.err != nil {
 			return nil, p.err
 		}
-		if n := p.count(); n >= need && p.ready != nil {
+		if n := p.count(); p.ready != nil && (n > 1 || reserve && p.full) {
 			s := p.ready
 			p.ready = nil
 			p.kick()
