@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"dyno/wal"
 	"dyno/wal/vfs"
@@ -73,4 +74,47 @@ func TestUnnamedSegmentIsTheEnd(t *testing.T) {
 	if err := l.Err(); !strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
 		t.Errorf("the reason is lost: %v", err)
 	}
+}
+
+// TestReserveWaitsForTheFullDisk: while nobody knows yet whether there is room for a
+// spare, those who may use the last segment do not get it; once the disk is known to be
+// full they do, and Full says so before they have used it up.
+func TestReserveWaitsForTheFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var full atomic.Bool
+		release := make(chan struct{})
+		fsys := vfs.NewFaulty(vfs.NewMem(1), func(c vfs.Call) vfs.Fault {
+			if c.Op == vfs.OpCreate && full.Load() {
+				return vfs.Fault{Wait: release, Err: syscall.ENOSPC}
+			}
+			return vfs.Fault{}
+		})
+		l := mustOpen(t, small(fsys, "/wal"))
+		synctest.Wait() // the spares are there
+		full.Store(true)
+		ended := make(chan error, 1)
+		go func() {
+			var err error
+			for i := uint64(1); err == nil && !l.Full(); i++ {
+				done := make(chan error, 1)
+				err = l.Submit(&wal.Append{Records: []wal.Record{entry(1, i, 1, 8<<10)}, Sync: true, Reserve: true, Done: func(err error) { done <- err }})
+				if err == nil {
+					err = <-done
+				}
+			}
+			ended <- err
+		}()
+		synctest.Wait() // it waits for a segment
+		if l.Full() {
+			t.Error("full, before anybody has asked the disk")
+		}
+		close(release)
+		if err := <-ended; err != nil {
+			t.Errorf("what may use the reserve did not fit: %v", err)
+		}
+		if !l.Full() || l.Err() != nil {
+			t.Errorf("full %v, %v", l.Full(), l.Err())
+		}
+		must(t, l.Close())
+	})
 }
