@@ -148,7 +148,7 @@ func TestReadFindsABadBatch(t *testing.T) {
 	damaged(t, &cfg, "", 1)
 }
 
-// TestReadFails: nobody there, a missing topic, what cannot be asked, and an end in the middle.
+// TestReadFails: nobody there, a missing topic, and what cannot be asked.
 func TestReadFails(t *testing.T) {
 	t.Parallel()
 	cfg := small(fake(t))
@@ -173,7 +173,7 @@ func TestReadFails(t *testing.T) {
 	}
 }
 
-// TestReadIsInterrupted: what was read until then is the result; the broker holds back the end of the log.
+// TestReadIsInterrupted: what was read until then is the result; the broker names an end that never comes.
 func TestReadIsInterrupted(t *testing.T) {
 	t.Parallel()
 	c := fake(t)
