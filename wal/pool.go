@@ -15,6 +15,12 @@ const (
 	// zeroSyncBytes bounds what zero-filling leaves dirty, so that a commit that
 	// syncs meanwhile does not wait for all of a new segment.
 	zeroSyncBytes = 8 << 20
+	// zeroPieceBytes is one write of zeros while two segments could be handed out,
+	// and zeroHurryBytes while one or none could. A disk that serves one request
+	// after the other holds a commit up for as long as a piece takes; large ones
+	// are done sooner in all.
+	zeroPieceBytes = 256 << 10
+	zeroHurryBytes = 1 << 20
 	// roomRetry is how often a full disk is asked again when nothing was freed
 	// through the log itself.
 	roomRetry = time.Second
@@ -332,7 +338,7 @@ func (p *pool) zeroFile(name string) (err error) {
 	if err := f.Allocate(0, o.SegmentBytes); err != nil {
 		return err
 	}
-	for off := int64(0); off < o.SegmentBytes; {
+	for off, synced := int64(0), int64(0); off < o.SegmentBytes; {
 		select {
 		case <-p.stop:
 			return errStopped
@@ -342,21 +348,30 @@ func (p *pool) zeroFile(name string) (err error) {
 			// Not as a full disk: a name that may not be durable is the end.
 			return fmt.Errorf("name the next segment: %v", err)
 		}
-		n := min(zeroSyncBytes, o.SegmentBytes-off)
-		if err := p.zeroRange(f, off, n); err != nil {
+		n := min(p.piece(), o.SegmentBytes-off)
+		if err := vfs.Zeros(f, off, n); err != nil {
 			return err
 		}
-		off += n
+		p.l.counters.zeroBytes.Add(n)
+		if off += n; off-synced < zeroSyncBytes && off < o.SegmentBytes {
+			continue
+		}
+		if err := f.Datasync(); err != nil {
+			return err
+		}
+		synced = off
 	}
 	return nil
 }
 
-func (p *pool) zeroRange(f vfs.File, off, n int64) error {
-	if err := vfs.Zeros(f, off, n); err != nil {
-		return err
+// piece is how many zeros to write at once.
+func (p *pool) piece() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.count() < 2 {
+		return zeroHurryBytes
 	}
-	p.l.counters.zeroBytes.Add(n)
-	return f.Datasync()
+	return zeroPieceBytes
 }
 
 // close stops the goroutine and closes the segment that was kept ready.

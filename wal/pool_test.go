@@ -1,6 +1,7 @@
 package wal_test
 
 import (
+	"maps"
 	"path"
 	"strings"
 	"sync/atomic"
@@ -15,7 +16,7 @@ import (
 // TestNextSegmentBeforeSpare: a spare takes as long to fill as a segment takes
 // to write. The flusher must not wait for it while another spare is at hand.
 func TestNextSegmentBeforeSpare(t *testing.T) {
-	const piece, segment = 8 << 20, 16 << 20
+	const piece, segment = 256 << 10, 16 << 20
 	var (
 		filling = make(chan struct{}) // the last spare is being filled
 		release = make(chan struct{})
@@ -46,6 +47,28 @@ func TestNextSegmentBeforeSpare(t *testing.T) {
 	if !<-early {
 		t.Errorf("segments with a name while a spare is filled: %d, want 3: there was a spare for the next one", len(renamed))
 	}
+}
+
+// TestZerosInPieces: a spare that nobody waits for is filled in pieces that hold a
+// commit up for a moment only, the first ones, which somebody may wait for, in large ones.
+func TestZerosInPieces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const segment = 4 << 20
+		writes := map[string]int{}
+		fsys := vfs.NewFaulty(vfs.NewMem(1), func(c vfs.Call) vfs.Fault {
+			if name := path.Base(c.Name); c.Op == vfs.OpWrite && strings.HasPrefix(name, "spare-") {
+				writes[name]++ // by the pool's goroutine alone
+			}
+			return vfs.Fault{}
+		})
+		l := mustOpen(t, wal.Options{FS: fsys, Dir: "/wal", SegmentBytes: segment, SpareSegments: 2})
+		synctest.Wait() // the spares are there
+		want := map[string]int{"spare-00000001.tmp": segment >> 20, "spare-00000002.tmp": segment >> 20, "spare-00000003.tmp": segment / (256 << 10)}
+		if !maps.Equal(writes, want) {
+			t.Errorf("writes of zeros by file: %v, want %v", writes, want)
+		}
+		must(t, l.Close())
+	})
 }
 
 // TestUnnamedSegmentIsTheEnd: no room to make the next segment's name durable is
