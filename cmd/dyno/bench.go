@@ -17,6 +17,7 @@ import (
 const benchExamples = `  dyno bench
   dyno bench peers
   dyno bench --repetitions 5 --profile
+  dyno bench --nodes 1 --partitions 1 --producers 1
   dyno bench --record`
 
 // newBenchCommand is `dyno bench`.
@@ -41,7 +42,7 @@ Exit codes: 0 good, 1 a record was lost, duplicated, reordered or corrupted, 64 
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := noZeros(cmd, "nodes", "partitions", "size", "repetitions", "window", "warmup", "seed"); err != nil {
+			if err := noZeros(cmd, "nodes", "partitions", "producers", "size", "repetitions", "window", "warmup", "seed"); err != nil {
 				return err
 			}
 			if err := labOptions(cmd, &opt); err != nil {
@@ -66,6 +67,7 @@ Exit codes: 0 good, 1 a record was lost, duplicated, reordered or corrupted, 64 
 	f.SortFlags = false
 	f.IntVar(&cfg.Nodes, "nodes", 3, "brokers of the cluster, each a process")
 	f.IntVar(&cfg.Partitions, "partitions", 8, "partitions of the topic")
+	f.IntVar(&cfg.Producers, "producers", 2, "producing clients of the generator")
 	f.IntVar(&cfg.RecordBytes, "size", 1024, "record value in bytes")
 	f.IntVar(&cfg.Repetitions, "repetitions", 3, "of each arm")
 	f.DurationVar(&cfg.Window, "window", 0, "timed window of one repetition (default 5s)")
@@ -83,7 +85,7 @@ Exit codes: 0 good, 1 a record was lost, duplicated, reordered or corrupted, 64 
 // cluster, so it refuses what says how a cluster is loaded.
 func peersConfig(cmd *cobra.Command, cfg *bench.SuiteConfig, opt *bench.Options) (bench.ExperimentConfig, error) {
 	out := bench.ExperimentConfig{Only: []string{"peers"}, Peers: peersProgram(opt), Seed: cfg.Seed}
-	for _, name := range []string{"nodes", "partitions", "size", "window", "warmup", "profile", "dyno"} {
+	for _, name := range []string{"nodes", "partitions", "producers", "size", "window", "warmup", "profile", "dyno"} {
 		if cmd.Flags().Changed(name) {
 			return out, usageError("--%s is of the suite produce: peers compares logs without a cluster", name)
 		}
