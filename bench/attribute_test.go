@@ -282,7 +282,7 @@ func TestLongProfiledRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.close()
-	m := newMacro(l, 100*time.Millisecond, windowMin)
+	m := newMacro(l, 100*time.Millisecond, windowMin, "")
 	load := map[string]float64{loadRate: 200, loadCapacity: 1e6}
 	p := &program{side: paired.Base, path: bin}
 	for i, c := range []struct{ metric, symbol string }{

@@ -33,6 +33,7 @@ type CompareConfig struct {
 	Nulls  int           // blocks of base against base, mixed in; none
 	Warmup time.Duration // of a run with brokers: 1 s
 	Window time.Duration // timed, at the fixed rate: 4 s
+	Config string        // a file with settings of all brokers, as `dyno up --config` takes it; not with Micro
 	Seed   uint64        // of all coins: drawn
 	Limits paired.Limits // of what the machine may do to a block
 	Force  bool          // go on with a ledger of another machine
@@ -46,7 +47,8 @@ type CompareConfig struct {
 	// the result and shown in its report.
 	Counters []byte
 
-	profiled int // blocks of an attribution
+	profiled int    // blocks of an attribution
+	settings string // what Config holds
 
 	// What tests replace: the package that is built, what a run does, who decides, how
 	// long a pause is.
@@ -106,6 +108,14 @@ func (c *CompareConfig) validate() error {
 		return fmt.Errorf("%w: --attribute needs brokers to profile: leave out --micro", ErrUsage)
 	case c.Window < windowMin:
 		return fmt.Errorf("%w: a window of %v: want at least %v", ErrUsage, c.Window, windowMin)
+	case c.Config != "" && c.Micro:
+		return fmt.Errorf("%w: --config is of brokers: leave out --micro", ErrUsage)
+	case c.Config != "":
+		raw, err := os.ReadFile(c.Config)
+		if err != nil {
+			return fmt.Errorf("%w: settings of the brokers: %w", ErrUsage, err)
+		}
+		c.settings = string(raw)
 	}
 	return nil
 }

@@ -429,6 +429,8 @@ func TestWhatCannotBeComparedIsSaid(t *testing.T) {
 		"no checkout":  {func(c *CompareConfig) { c.Repo = t.TempDir() }, build.ErrNoRepository, ""},
 		"unbuildable":  {func(c *CompareConfig) { c.Head = "broken" }, build.ErrBuild, "nought"},
 		"few blocks":   {func(c *CompareConfig) { c.judge = gate.Judge }, ErrUsage, "--blocks"},
+		"no settings":  {func(c *CompareConfig) { c.Config = "missing.yaml" }, ErrUsage, "missing.yaml"},
+		"whose broker": {func(c *CompareConfig) { c.Config, c.Micro = "missing.yaml", true }, ErrUsage, "--micro"},
 		"short window": {func(c *CompareConfig) { c.Window = 1 }, ErrUsage, "window"},
 		"many blocks":  {func(c *CompareConfig) { c.Looks = []int{stats.FlipsMax + 1} }, ErrUsage, "at most"},
 	} {
@@ -457,50 +459,6 @@ func TestWhatCannotBeComparedIsSaid(t *testing.T) {
 	cfg.Head = "slower"
 	if _, err := Compare(t.Context(), opt, cfg); !errors.Is(err, ErrBusy) {
 		t.Errorf("two labs at once: %v", err)
-	}
-}
-
-// The parts of a run with brokers: all four metrics, from one cluster.
-func TestMacroRun(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs a window of 2.5 s")
-	}
-	opt, _, strays := fakeLab(t, fakeGood)
-	l, err := openLab(t.Context(), &opt, 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.close()
-	m := newMacro(l, 100*time.Millisecond, windowMin)
-	p := &program{side: paired.Base, path: os.Args[0]}
-	if err := m.check(t.Context(), p, ""); err != nil {
-		t.Error(err)
-	}
-	turn := paired.Turn{Slot: paired.Slot{Stage: paired.Main}, Place: 1, Side: paired.Base, Load: map[string]float64{loadRate: 100, loadRecords: 300, loadCapacity: 1e6}}
-	var out paired.Outcome
-	asked := 0
-	for range 3 { // a machine that is busy with other tests makes the generator late
-		asked = 0
-		outs, runErr := m.run(t.Context(), []laneRun{{p, t.TempDir(), turn}}, func(int) (string, error) { asked++; return "this", nil })
-		if out, err = outs[0], runErr; err != nil || out.Status != paired.Invalid {
-			break
-		}
-	}
-	if err != nil || out.Status != paired.OK || out.Program != "this" || asked != clusterNodes {
-		t.Fatalf("%+v, %v, asked for %d nodes", out, err, asked)
-	}
-	for _, metric := range m.metrics() {
-		if out.Values[metric.Name] <= 0 {
-			t.Errorf("%s is %v", metric.Name, out.Values[metric.Name])
-		}
-	}
-	for name := range out.Values {
-		if _, ok := (&record.Run{Units: m.units()}).Unit(name); !ok {
-			t.Errorf("%s has no unit", name)
-		}
-	}
-	if pids := strays(); len(pids) > 0 {
-		t.Errorf("processes left: %v", pids)
 	}
 }
 
@@ -573,14 +531,14 @@ func TestOldProgramsAreRefused(t *testing.T) {
 	}
 	defer l.close()
 	p := &program{side: paired.Base, path: os.Args[0]}
-	if err := newMacro(l, 1, 1).check(t.Context(), p, ""); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "--json") {
+	if err := newMacro(l, 1, 1, "").check(t.Context(), p, ""); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "--json") {
 		t.Errorf("its `up`: %v", err)
 	}
 	if err := (&microLane{lab: l}).check(t.Context(), p, t.TempDir()); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "leave out --micro") {
 		t.Errorf("its child: %v", err)
 	}
 	p.path = "/bin/false"
-	if err := newMacro(l, 1, 1).check(t.Context(), p, ""); !errors.Is(err, ErrUsage) {
+	if err := newMacro(l, 1, 1, "").check(t.Context(), p, ""); !errors.Is(err, ErrUsage) {
 		t.Errorf("no `up` at all: %v", err)
 	}
 }

@@ -25,10 +25,11 @@ type macro struct {
 	lab            *lab
 	http           *http.Client
 	warmup, window time.Duration
+	settings       string // of all brokers, as `dyno up --config` reads them; "" none
 }
 
-func newMacro(l *lab, warmup, window time.Duration) *macro {
-	return &macro{lab: l, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, warmup: warmup, window: window}
+func newMacro(l *lab, warmup, window time.Duration, settings string) *macro {
+	return &macro{lab: l, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, warmup: warmup, window: window, settings: settings}
 }
 
 const (
@@ -57,9 +58,13 @@ const (
 func (m *macro) name() string { return "t" }
 
 func (m *macro) described() map[string]any {
-	return map[string]any{"nodes": clusterNodes, "rf": clusterNodes, "partitions": clusterParts, "acks": "all", "record_bytes": macroRecordBytes,
+	d := map[string]any{"nodes": clusterNodes, "rf": clusterNodes, "partitions": clusterParts, "acks": "all", "record_bytes": macroRecordBytes,
 		"warmup_s": m.warmup.Seconds(), "window_s": m.window.Seconds(), "read_passes": macroPasses, "saturated_s": macroSaturated.Seconds(),
 		"rate": fmt.Sprintf("%v of what base reaches in a probe", macroLoad), "fsync": true}
+	if m.settings != "" {
+		d["settings"] = m.settings
+	}
+	return d
 }
 
 func (m *macro) metrics() []gate.Metric { return gate.Default().Metrics }
@@ -103,7 +108,11 @@ func (m *macro) check(ctx context.Context, p *program, _ string) error {
 	if err != nil {
 		return fmt.Errorf("%w: it does not know `dyno up` (%v): choose a later commit", ErrUsage, err)
 	}
-	for _, flag := range upFlags {
+	need := upFlags
+	if m.settings != "" {
+		need = append(need[:len(need):len(need)], "--config")
+	}
+	for _, flag := range need {
 		if !strings.Contains(string(out), flag) {
 			return fmt.Errorf("%w: its `dyno up` does not know %s, which this lab uses: choose a later commit", ErrUsage, flag)
 		}
@@ -114,7 +123,12 @@ func (m *macro) check(ctx context.Context, p *program, _ string) error {
 // probe saturates the base program once. A share of what it reaches, macroLoad, is
 // what every run of both sides is offered.
 func (m *macro) probe(ctx context.Context, p *program, dir string, seed uint64) (map[string]float64, error) {
+	up, err := m.up(dir)
+	if err != nil {
+		return nil, err
+	}
 	t := m.trial(p, dir, "probe", loadSpec{Warmup: m.warmup, Window: macroProbe, Seed: seed%math.MaxInt32 + 1})
+	t.up = up
 	got, err := t.run(ctx)
 	if err != nil {
 		return nil, err
@@ -149,6 +163,14 @@ func (m *macro) trial(p *program, dir, name string, spec loadSpec) *trial {
 	return &trial{lab: m.lab, http: m.http, dyno: []string{p.path}, name: name, nodes: clusterNodes, dir: filepath.Join(dir, "cluster"), spec: spec, overload: true}
 }
 
+// up are further arguments of `dyno up` for a cluster in dir.
+func (m *macro) up(dir string) ([]string, error) {
+	if m.settings == "" {
+		return nil, nil
+	}
+	return settingsArgs(dir, m.settings)
+}
+
 func (m *macro) abreast() int { return 1 }
 
 func (m *macro) run(ctx context.Context, runs []laneRun, which func(int) (string, error)) ([]paired.Outcome, error) {
@@ -165,7 +187,11 @@ func (m *macro) with(ctx context.Context, r laneRun, which func(int) (string, er
 	p, dir, t := r.program, r.dir, r.turn
 	name := turnName(t)
 	m.lab.progress.say(name, "start", "")
-	c, err := startCluster(ctx, []string{p.path}, clusterNodes, filepath.Join(dir, "cluster"))
+	up, err := m.up(dir)
+	if err != nil {
+		return paired.Outcome{}, err
+	}
+	c, err := startCluster(ctx, []string{p.path}, clusterNodes, filepath.Join(dir, "cluster"), up...)
 	if err != nil {
 		return paired.Outcome{}, err
 	}

@@ -145,7 +145,7 @@ func (c *CompareConfig) chooseLane(l *lab) lane {
 	if c.Micro {
 		return &microLane{lab: l}
 	}
-	return newMacro(l, c.Warmup, c.Window)
+	return newMacro(l, c.Warmup, c.Window, c.settings)
 }
 
 // diskNeed is the most that the runs of one moment and their programs may write.

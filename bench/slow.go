@@ -77,10 +77,6 @@ func slowArgs(dir string, c variants.Config) ([]string, error) {
 	if c.Shipped() {
 		return nil, nil
 	}
-	dir, err := filepath.Abs(dir) // a node may have another working directory
-	if err != nil {
-		return nil, err
-	}
 	var b strings.Builder
 	b.WriteString("experiment:\n  only_to_measure: true\n")
 	for _, s := range []struct{ key, value string }{
@@ -93,11 +89,21 @@ func slowArgs(dir string, c variants.Config) ([]string, error) {
 	if c.Nested {
 		b.WriteString("  nested: true\n")
 	}
-	settings := filepath.Join(dir, "settings.yaml")
-	if err := os.WriteFile(settings, []byte(b.String()), 0o600); err != nil {
+	return settingsArgs(dir, b.String())
+}
+
+// settingsArgs are the arguments of `dyno up` for settings of all nodes, which are
+// written into dir.
+func settingsArgs(dir, settings string) ([]string, error) {
+	dir, err := filepath.Abs(dir) // a node may have another working directory
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.Join(dir, "settings.yaml")
+	if err := os.WriteFile(name, []byte(settings), 0o600); err != nil {
 		return nil, fmt.Errorf("write settings of the nodes: %w", err)
 	}
-	return []string{"--config", settings}, nil
+	return []string{"--config", name}, nil
 }
 
 // slowColumns is the table of an experiment about slow arms.

@@ -7,6 +7,7 @@ import (
 	"dyno/engine/multiraft"
 	"dyno/engine/variants"
 	"dyno/wal"
+	"dyno/wal/vfs"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -24,6 +25,14 @@ func (n *Node) raftLog() multiraft.Log {
 	each := variants.NewEachSync(n.log)
 	n.onClose(each.Close)
 	return eachLog{n.log, each}
+}
+
+// logDisk is where the log lies.
+func (n *Node) logDisk() vfs.FS {
+	if wait := n.cfg.Experiment.SyncWait; wait > 0 {
+		return vfs.Slow(n.cfg.FS, wait)
+	}
+	return n.cfg.FS
 }
 
 // eachLog is the log with other submissions.

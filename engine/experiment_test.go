@@ -7,13 +7,39 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"dyno/engine/ids"
 	"dyno/engine/transport/transporttest"
 	"dyno/engine/variants"
+	"dyno/wal/vfs"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
+
+// TestSlowDisk: an arm's syncs of the log wait; as shipped the log lies on the disk itself.
+func TestSlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const wait = 5 * time.Millisecond
+		mem := vfs.NewMem(1)
+		if n := (&Node{cfg: Config{FS: mem}}); n.logDisk() != vfs.FS(mem) {
+			t.Error("as shipped something lies between the log and its disk")
+		}
+		n := &Node{cfg: Config{FS: mem, Experiment: variants.Config{OnlyToMeasure: true, SyncWait: wait}}}
+		f, err := n.logDisk().Create("/f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if err := errors.Join(f.Datasync(), f.Close()); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took != wait {
+			t.Errorf("a sync took %v, want %v", took, wait)
+		}
+	})
+}
 
 // counted is what the nodes of a bed did while a load ran, and how much of it was
 // done by the node that led.

@@ -155,7 +155,7 @@ func (n *Node) lock() error {
 // peers, see rejoin.
 func (n *Node) openLog() error {
 	log, err := wal.Open(wal.Options{
-		FS: n.cfg.FS, Dir: path.Join(n.home, walDir),
+		FS: n.logDisk(), Dir: path.Join(n.home, walDir),
 		SegmentBytes: n.cfg.WAL.SegmentBytes, SpareSegments: n.cfg.WAL.SpareSegments,
 		Notice: n.walNotice,
 	})

@@ -65,6 +65,7 @@ func addCompareFlags(cmd *cobra.Command, fl *compareFlags) {
 	f.BoolVar(&fl.cfg.Micro, "micro", false, "measure parts of one process: a block in seconds")
 	f.DurationVar(&fl.cfg.Window, "window", 0, "timed window of a run at the fixed rate (default 4s)")
 	f.DurationVar(&fl.cfg.Warmup, "warmup", 0, "load before each window (default 1s)")
+	addConfigFlag(cmd, fl)
 	f.Uint64Var(&fl.cfg.Seed, "seed", 0, "of all coins (default drawn, and printed)")
 	addLimitFlags(cmd, &fl.cfg.Limits)
 	f.StringVar(&fl.cfg.Metric, "metric", "", "the one metric that decides (default all of the lane)")
@@ -74,6 +75,10 @@ func addCompareFlags(cmd *cobra.Command, fl *compareFlags) {
 	f.BoolVar(&fl.cfg.Force, "force", false, "go on with a ledger that was begun on another machine")
 	f.BoolVar(&fl.cfg.Anyway, "anyway", false, "run also if both commits make the same program: a trial of the method itself")
 	addLabFlags(cmd, &fl.opt)
+}
+
+func addConfigFlag(cmd *cobra.Command, fl *compareFlags) {
+	cmd.Flags().StringVar(&fl.cfg.Config, "config", "", "settings of all brokers of both sides, a file as dyno up --config takes it; not with --micro")
 }
 
 // addLimitFlags adds what the machine may do to a block.

@@ -82,12 +82,14 @@ type experimentFile struct {
 	Poll          string `yaml:"poll,omitempty"`            // 10ms
 	Sync          string `yaml:"sync,omitempty"`            // each
 	Nested        bool   `yaml:"nested,omitempty"`
+
+	SyncWait time.Duration `yaml:"sync_wait,omitempty"` // at most 1s
 }
 
 func (e *experimentFile) config() variants.Config {
 	return variants.Config{
 		OnlyToMeasure: e.OnlyToMeasure, Lock: variants.Lock(e.Lock), Batch: variants.Batch(e.Batch),
-		Poll: variants.Poll(e.Poll), Sync: variants.Sync(e.Sync), Nested: e.Nested,
+		Poll: variants.Poll(e.Poll), Sync: variants.Sync(e.Sync), Nested: e.Nested, SyncWait: e.SyncWait,
 	}
 }
 

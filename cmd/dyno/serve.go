@@ -30,7 +30,8 @@ func newServeCommand() *cobra.Command {
 Flags override the configuration file. Its keys: node_id, cluster_id, data, kafka, advertised_kafka, raft, admin, rack,
 peers: [{node, raft}], all nodes of the cluster as it is made; transport; peer_tls: {ca, cert, key}, PEM files for mutual TLS between nodes;
 gossip: {probe_interval, news_interval}, how often nodes look for each other;
-experiment: {only_to_measure, lock, batch, poll, sync, nested}, the slow arms of the experiments rwlock and batching;
+experiment: {only_to_measure, lock, batch, poll, sync, nested}, the slow arms of the experiments rwlock and batching, and {sync_wait},
+how much longer a sync of the log takes, as on a slower disk;
 wal: {segment_bytes, budget_bytes, spare_segments, tail_bytes},
 limits: {request_bytes_max, connections_max, retention_every, catch_up_bytes_per_second (to replicas that are far behind; 0 is no limit)}, broker: {Kafka broker configs by name}.
 Exit codes: 0 stopped by a signal, 64 usage or configuration, 69 could not run.`,

@@ -63,6 +63,9 @@ const (
 	TimerEntries = 100
 )
 
+// SyncWaitMax bounds Config.SyncWait.
+const SyncWaitMax = time.Second
+
 // Config chooses an arm. The zero value is the path as shipped.
 type Config struct {
 	// OnlyToMeasure is the word without which no other setting is taken.
@@ -72,6 +75,8 @@ type Config struct {
 	Poll          Poll
 	Sync          Sync
 	Nested        bool // each entry waits for a commit in the metadata group
+	// SyncWait is how much longer each sync of the log takes: the disk of somebody else.
+	SyncWait time.Duration
 }
 
 // ErrRefused means that an arm was asked for which is not there, or without the
@@ -98,6 +103,9 @@ func (c Config) Check() error {
 		if !slices.Contains(s.known, s.value) {
 			return fmt.Errorf("%w: %s %q: want one of %q", ErrRefused, s.name, s.value, s.known[1:])
 		}
+	}
+	if c.SyncWait < 0 || c.SyncWait > SyncWaitMax {
+		return fmt.Errorf("%w: a sync that waits %v: want at most %v", ErrRefused, c.SyncWait, SyncWaitMax)
 	}
 	if !c.Shipped() && !c.OnlyToMeasure {
 		return fmt.Errorf("%w: it makes the node slow on purpose; only a bench may ask for it, with only_to_measure: true", ErrRefused)

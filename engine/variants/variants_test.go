@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"dyno/engine/partition"
 	"dyno/engine/replica"
@@ -19,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestAnArmIsRefusedWithoutTheWord(t *testing.T) {
 	arms := []Config{
 		{Lock: LockRead}, {Lock: LockReadWriter}, {Lock: LockMutex}, {Lock: LockExclusive}, {Lock: LockPartition},
-		{Batch: BatchSingle}, {Batch: BatchTimer}, {Batch: BatchWindow}, {Poll: Poll10ms}, {Sync: SyncEach}, {Nested: true},
+		{Batch: BatchSingle}, {Batch: BatchTimer}, {Batch: BatchWindow}, {Poll: Poll10ms}, {Sync: SyncEach}, {Nested: true}, {SyncWait: 5 * time.Millisecond},
 	}
 	for _, c := range arms {
 		if err := c.Check(); !errors.Is(err, ErrRefused) {
@@ -33,7 +34,7 @@ func TestAnArmIsRefusedWithoutTheWord(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	for _, c := range []Config{{Lock: "rw"}, {Batch: "all"}, {Poll: "5ms"}, {Sync: "none"}} {
+	for _, c := range []Config{{Lock: "rw"}, {Batch: "all"}, {Poll: "5ms"}, {Sync: "none"}, {SyncWait: -1}, {SyncWait: SyncWaitMax + 1}} {
 		if c.OnlyToMeasure = true; !errors.Is(c.Check(), ErrRefused) {
 			t.Errorf("%+v is no arm, and was not refused", c)
 		}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"dyno/wal/vfs"
 )
@@ -21,6 +22,7 @@ func TestConformance(t *testing.T) {
 			must(t, m.MkdirAll("/root"))
 			return m, "/root"
 		},
+		"slow":   func(t *testing.T) (vfs.FS, string) { return vfs.Slow(vfs.NewMem(1), time.Microsecond), "/" },
 		"faulty": func(t *testing.T) (vfs.FS, string) { return vfs.NewFaulty(vfs.NewMem(1), nil), "/" },
 	} {
 		t.Run(name, func(t *testing.T) {
