@@ -28,7 +28,7 @@ var Mutants = []Mutant{
 	{"spin-record", "dyno/engine/kafka", "ns", "CPU time for each record that is produced", "t: produce_cpu_s_per_million"},
 	{"delay", "dyno/engine/kafka", "ns", "one Produce in a hundred is held up", "t: response_p99_ms"},
 	{"linger", "dyno/engine/multiraft", "ns", "proposals wait for more of them", "t: response_p99_ms, records_per_s"},
-	{"locked-sync", "dyno/wal", "", "nothing can be submitted to the log during a sync", "t on a slow disk: response_p99_ms, records_per_s"},
+	{"locked-sync", "dyno/wal", "", "nothing can be submitted to the log during a sync", "t on a slow disk: response_p99_ms"},
 	{"copy-reads", "dyno/engine/partition", "copies", "what is read is copied before it is sent", "t: consume_cpu_s_per_million; x: fetch/alloc-bytes"},
 	{"allocate", "dyno/engine/partition", "", "one more allocation for each batch", "x: produce/allocs"},
 	{"leak", "dyno/engine/partition", "", "a finished batch is never let go of", "x: whole/kept-bytes"},
