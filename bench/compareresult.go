@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -127,6 +128,9 @@ func (c *compare) publish(led *paired.Ledger, end paired.End, found *attributed)
 	}
 	if led.Resumed > 0 {
 		c.lab.cautionLast(fmt.Sprintf("%d blocks come from an interrupted invocation", led.Resumed))
+	}
+	if c.cfg.settings != "" {
+		c.lab.cautionLast("the brokers of both sides had settings of their own: " + strings.Join(strings.Fields(c.cfg.settings), " "))
 	}
 	run := c.record(led, v)
 	c.lab.finish(run)

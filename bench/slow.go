@@ -89,6 +89,9 @@ func slowArgs(dir string, c variants.Config) ([]string, error) {
 	if c.Nested {
 		b.WriteString("  nested: true\n")
 	}
+	if c.SyncWait > 0 {
+		fmt.Fprintf(&b, "  sync_wait: %v\n", c.SyncWait)
+	}
 	return settingsArgs(dir, b.String())
 }
 

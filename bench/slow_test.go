@@ -82,12 +82,12 @@ func TestSlowArgs(t *testing.T) {
 	if args, err := slowArgs(t.TempDir(), variants.Config{}); err != nil || args != nil {
 		t.Errorf("the path as shipped is started with %v: %v", args, err)
 	}
-	args, err := slowArgs(t.TempDir(), variants.Config{Lock: "l", Batch: "b", Poll: "p", Sync: "s", Nested: true})
+	args, err := slowArgs(t.TempDir(), variants.Config{Lock: "l", Batch: "b", Poll: "p", Sync: "s", Nested: true, SyncWait: 5e6})
 	if err != nil || len(args) != 2 || args[0] != "--config" {
 		t.Fatalf("arguments %v: %v", args, err)
 	}
 	text, err := os.ReadFile(args[1])
-	if want := "experiment:\n  only_to_measure: true\n  lock: l\n  batch: b\n  poll: p\n  sync: s\n  nested: true\n"; err != nil || string(text) != want {
+	if want := "experiment:\n  only_to_measure: true\n  lock: l\n  batch: b\n  poll: p\n  sync: s\n  nested: true\n  sync_wait: 5ms\n"; err != nil || string(text) != want {
 		t.Errorf("settings %q: %v", text, err)
 	}
 }

@@ -54,6 +54,8 @@ func (c *SuiteConfig) validate() error {
 	switch {
 	case c.Nodes < 1 || c.Nodes > portStep:
 		return fmt.Errorf("%w: %d nodes: want 1 to %d", ErrUsage, c.Nodes, portStep)
+	case c.Producers < 1 || c.Producers > suiteProducersMax:
+		return fmt.Errorf("%w: %d producers: want 1 to %d", ErrUsage, c.Producers, suiteProducersMax)
 	case c.Repetitions < 1 || c.Repetitions > 100:
 		return fmt.Errorf("%w: %d repetitions: want 1 to 100", ErrUsage, c.Repetitions)
 	case c.Window < windowMin:
@@ -74,6 +76,9 @@ func checkDyno(dyno []string) error {
 	}
 	return nil
 }
+
+// suiteProducersMax is what the generator takes.
+const suiteProducersMax = 1024
 
 // windowMin lets at least two progress reports, a second apart, fall into a window.
 const windowMin = 2500 * time.Millisecond

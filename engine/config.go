@@ -46,8 +46,8 @@ type Config struct {
 	// configuration of both ends.
 	PeerTLS *tls.Config
 
-	// Experiment makes the produce path another one than is shipped, to measure what
-	// that costs: refused without variants.Config.OnlyToMeasure.
+	// Experiment makes the produce path, or the log's disk, another one than is shipped,
+	// to measure what that costs: refused without variants.Config.OnlyToMeasure.
 	Experiment variants.Config
 
 	Gossip GossipConfig

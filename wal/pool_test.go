@@ -71,6 +71,37 @@ func TestZerosInPieces(t *testing.T) {
 	})
 }
 
+// TestZerosAreSynced: a spare is never 8 MiB ahead of its last sync, and is synced
+// when it is whole.
+func TestZerosAreSynced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const segment, most = 20 << 20, 8 << 20
+		dirty, syncs := map[string]int64{}, map[string]int{}
+		fsys := vfs.NewFaulty(vfs.NewMem(1), func(c vfs.Call) vfs.Fault {
+			switch name := path.Base(c.Name); { // by the pool's goroutine alone
+			case !strings.HasPrefix(name, "spare-"):
+			case c.Op == vfs.OpWrite:
+				if dirty[name] += c.Len; dirty[name] > most {
+					t.Errorf("%d bytes of %s are not synced", dirty[name], name)
+				}
+			case c.Op == vfs.OpDatasync:
+				dirty[name] = 0
+				syncs[name]++
+			case c.Op == vfs.OpRename && dirty[name+".tmp"] > 0:
+				t.Errorf("%s is named with %d bytes that are not synced", name, dirty[name+".tmp"])
+			}
+			return vfs.Fault{}
+		})
+		l := mustOpen(t, wal.Options{FS: fsys, Dir: "/wal", SegmentBytes: segment, SpareSegments: 2})
+		synctest.Wait() // the spares are there
+		want := map[string]int{"spare-00000001.tmp": 3, "spare-00000002.tmp": 3, "spare-00000003.tmp": 3}
+		if !maps.Equal(syncs, want) {
+			t.Errorf("syncs by file: %v, want %v", syncs, want)
+		}
+		must(t, l.Close())
+	})
+}
+
 // TestUnnamedSegmentIsTheEnd: no room to make the next segment's name durable is
 // not a full disk that may have room later, also while a spare is being filled.
 func TestUnnamedSegmentIsTheEnd(t *testing.T) {

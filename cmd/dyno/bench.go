@@ -17,7 +17,7 @@ import (
 const benchExamples = `  dyno bench
   dyno bench peers
   dyno bench --repetitions 5 --profile
-  dyno bench --nodes 1 --partitions 1 --producers 1
+  dyno bench --nodes 1 --partitions 1 --producers 4
   dyno bench --record`
 
 // newBenchCommand is `dyno bench`.

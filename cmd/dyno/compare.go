@@ -81,6 +81,16 @@ func addConfigFlag(cmd *cobra.Command, fl *compareFlags) {
 	cmd.Flags().StringVar(&fl.cfg.Config, "config", "", "settings of all brokers of both sides, a file as dyno up --config takes it; not with --micro")
 }
 
+// checkSettings refuses a file that no node of this program would start with, before
+// anything is built.
+func checkSettings(file string) error {
+	if file == "" {
+		return nil
+	}
+	_, err := (&upFlags{config: file}).settings()
+	return err
+}
+
 // addLimitFlags adds what the machine may do to a block.
 func addLimitFlags(cmd *cobra.Command, limits *paired.Limits) {
 	f := cmd.Flags()
@@ -92,6 +102,9 @@ func addLimitFlags(cmd *cobra.Command, limits *paired.Limits) {
 // compareCommits runs a comparison and gives its verdict an exit code.
 func compareCommits(cmd *cobra.Command, fl *compareFlags) error {
 	if err := noZeros(cmd, "window", "warmup", "seed", "steal-max", "foreign-max", "memory-max"); err != nil {
+		return err
+	}
+	if err := checkSettings(fl.cfg.Config); err != nil {
 		return err
 	}
 	if err := labOptions(cmd, &fl.opt); err != nil {

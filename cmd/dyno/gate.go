@@ -107,10 +107,14 @@ func (f *gateFlags) check() error {
 		return usageError("--repeats %d: want 2 or more, or nothing shows that they agree", f.repeats)
 	case f.lane != laneCounts && !base:
 		return usageError("--lane %s: name the commit to compare with: --base REV", f.lane)
+	case f.lane == laneCounts && f.time.cfg.Config != "":
+		return usageError("--config is of the brokers of lane t: lane x replays without any")
+	case f.time.cfg.Config != "" && f.time.cfg.Micro:
+		return usageError("--config is of brokers: leave out --micro")
 	case f.lane != laneTime && head:
 		return usageError("lane x counts what this program does, not what --head would: add --lane t, or leave out --head")
 	}
-	return nil
+	return checkSettings(f.time.cfg.Config)
 }
 
 // gateTime is lane t.

@@ -29,6 +29,12 @@ it stopped.`,
 			if count < 0 {
 				return usageError("--count %d: want 1 or more", count)
 			}
+			if fl.cfg.Config != "" && count == 0 {
+				return usageError("--config is of trials that are run: add --count")
+			}
+			if err := checkSettings(fl.cfg.Config); err != nil {
+				return err
+			}
 			if count > 0 {
 				if err := labOptions(cmd, &fl.opt); err != nil {
 					return &exitError{exitUsage, err}

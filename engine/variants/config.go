@@ -63,8 +63,9 @@ const (
 	TimerEntries = 100
 )
 
-// SyncWaitMax bounds Config.SyncWait.
-const SyncWaitMax = time.Second
+// SyncWaitMax bounds Config.SyncWait: below what the log calls a stall (1 s) and what a
+// follower waits for its leader (600 ms).
+const SyncWaitMax = 500 * time.Millisecond
 
 // Config chooses an arm. The zero value is the path as shipped.
 type Config struct {

@@ -13,9 +13,11 @@
 //	Poll     when a worker looks (multiraft.Config.Poll)
 //	Sync     how many entries share a sync (sync.go)
 //	Nested   a commit in the metadata group before the answer (produce.go)
+//	SyncWait how much longer a sync of the log takes (vfs.Slow): no arm of these
+//	         experiments, but a disk that this machine does not have
 //
 // A slow arm does the work it stands for. It waits for a timer only where that is
-// its rule: Batch timer and window, Poll, and the writer of Lock read-writer.
+// its rule: Batch timer and window, Poll, SyncWait, and the writer of Lock read-writer.
 //
 // The way of a request through an arm, outermost first:
 //

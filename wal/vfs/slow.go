@@ -4,7 +4,8 @@ import "time"
 
 // Slow is a disk that takes longer by wait for each sync, of a file or of a
 // directory: it shows what a program does where syncs are dear, and changes
-// nothing of what it promises. A sync waits before it begins.
+// nothing of what it promises. A sync waits before it begins; those of several files
+// wait side by side.
 func Slow(inner FS, wait time.Duration) FS { return &slow{inner, wait} }
 
 type slow struct {

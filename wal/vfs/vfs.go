@@ -1,6 +1,7 @@
 // Package vfs is the disk as an interface: what wal and engine/store need of a
 // file system and nothing more, so that the same code runs on a real disk, on
-// a memory disk whose power can be cut, and on a disk that fails on purpose.
+// a memory disk whose power can be cut, and on disks that fail or are slow on
+// purpose.
 //
 // It does not cache, retry or interpret errors. Paths are slash-separated; a
 // path is relative to nothing: the caller joins its directory.
