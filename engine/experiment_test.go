@@ -41,6 +41,17 @@ func TestSlowDisk(t *testing.T) {
 	})
 }
 
+// TestLogOnASlowDisk: the log of a node that is to have one syncs no sooner.
+func TestLogOnASlowDisk(t *testing.T) {
+	const wait = 2 * time.Millisecond
+	b := newBed(t, func(c *Config) { c.Experiment = variants.Config{OnlyToMeasure: true, SyncWait: wait} })
+	b.topic("slow", 1)
+	s := b.node.log.Stats()
+	if s.Syncs < 2 || s.SyncTime < time.Duration(s.Syncs-1)*wait { // one may be counted and not yet timed
+		t.Errorf("%d syncs took %v, want %v each", s.Syncs, s.SyncTime, wait)
+	}
+}
+
 // counted is what the nodes of a bed did while a load ran, and how much of it was
 // done by the node that led.
 type counted struct {

@@ -83,7 +83,7 @@ type experimentFile struct {
 	Sync          string `yaml:"sync,omitempty"`            // each
 	Nested        bool   `yaml:"nested,omitempty"`
 
-	SyncWait time.Duration `yaml:"sync_wait,omitempty"` // at most 1s
+	SyncWait time.Duration `yaml:"sync_wait,omitempty"` // at most 500ms
 }
 
 func (e *experimentFile) config() variants.Config {
