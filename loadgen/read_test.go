@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,6 +146,40 @@ func TestReadFindsABadBatch(t *testing.T) {
 	cfg := small(c)
 	cfg.Duration, cfg.Records, cfg.Verify = 0, 20_000, false
 	mustRun(t, cfg)
+	damaged(t, &cfg, "", 1)
+}
+
+// TestReadFindsAWrongChecksum: a batch whose checksum is not that of its bytes is corrupted; its records are whole, so that only the
+// client's check of the batch can tell.
+func TestReadFindsAWrongChecksum(t *testing.T) {
+	t.Parallel()
+	c := fake(t)
+	var batch []byte // the first of a partition, with a bit of its checksum turned
+	c.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if batch == nil {
+			batch = slices.Clone(req.(*kmsg.ProduceRequest).Topics[0].Partitions[0].Records)
+			batch[17] ^= 1
+		}
+		return nil, nil, false
+	})
+	cfg := small(c)
+	cfg.Duration, cfg.Records, cfg.Verify = 0, 20_000, false
+	mustRun(t, cfg)
+	injected := false
+	c.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		fetch := req.(*kmsg.FetchRequest)
+		if injected || len(fetch.Topics) == 0 || fetch.Topics[0].Partitions[0].FetchOffset > 0 {
+			return nil, nil, false
+		}
+		injected = true
+		resp, topic, part := fetch.ResponseKind().(*kmsg.FetchResponse), kmsg.NewFetchResponseTopic(), kmsg.NewFetchResponseTopicPartition()
+		part.Partition, part.HighWatermark, part.LastStableOffset, part.RecordBatches = fetch.Topics[0].Partitions[0].Partition, cfg.Records, cfg.Records, batch
+		topic.Topic, topic.TopicID, topic.Partitions = fetch.Topics[0].Topic, fetch.Topics[0].TopicID, append(topic.Partitions, part)
+		resp.Topics = append(resp.Topics, topic)
+		return resp, nil, true
+	})
 	damaged(t, &cfg, "", 1)
 }
 
