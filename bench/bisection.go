@@ -30,6 +30,7 @@ type BisectConfig struct {
 	Lane   string // laneX or laneT: first x, which costs nothing, then t
 	Metric string // of the lane: the first that head fails by
 	Micro  bool   // of lane t: the work of one process
+	Config string // of lane t: a file with settings of all brokers, as CompareConfig has it; without a lane there is only t
 	Blocks int    // of lane t, at first: 12
 	Limits paired.Limits
 
@@ -81,11 +82,14 @@ func newBisection(ctx context.Context, opt *Options, cfg *BisectConfig) (_ *bise
 	case cfg.Blocks<<bisect.EffortMax > stats.FlipsMax || cfg.Blocks < 0:
 		return nil, fmt.Errorf("%w: %d blocks, doubled %d times: want at most %d", ErrUsage, cfg.Blocks, bisect.EffortMax, stats.FlipsMax>>bisect.EffortMax)
 	}
-	if cfg.Lane == "" && cfg.Metric != "" {
+	if cfg.Lane == "" && (cfg.Metric != "" || cfg.Config != "") {
 		cfg.Lane = laneT
 		if strings.Contains(cfg.Metric, "/") { // as all counters are named
 			cfg.Lane = laneX
 		}
+	}
+	if cfg.Config != "" && (cfg.Lane == laneX || cfg.Micro) {
+		return nil, fmt.Errorf("%w: --config is of the brokers of lane t: leave out --lane x, --micro, and a counter as --metric", ErrUsage)
 	}
 	if cfg.judges == nil {
 		cfg.judges = map[string]commitJudge{laneX: judgeByCounters, laneT: judgeByTime}

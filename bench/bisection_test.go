@@ -136,6 +136,18 @@ func TestBisectLanes(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	opt, cfg = toyBisect(t, repo, nil)
+	cfg.Config, cfg.judges[laneX] = "settings.yaml", func(context.Context, *bisection, build.Commit, string, int) (Judged, error) {
+		t.Error("lane x was asked about brokers with settings")
+		return Judged{}, nil
+	}
+	if r, err := Bisect(t.Context(), opt, cfg); err != nil || r.Lane != laneT || !slices.Equal(subjects(r), []string{"commit 5"}) {
+		t.Errorf("with settings: %+v, %v", r, err)
+	}
+	cfg.judges, cfg.Config = nil, "missing.yaml" // which lane t itself is to read
+	if _, err := Bisect(t.Context(), opt, cfg); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "missing.yaml") {
+		t.Errorf("settings that are missing: %v", err)
+	}
+	opt, cfg = toyBisect(t, repo, nil)
 	cfg.Head = "c4"
 	if _, err := Bisect(t.Context(), opt, cfg); !errors.Is(err, ErrNotWorse) {
 		t.Errorf("nothing worse: %v", err)
@@ -143,6 +155,8 @@ func TestBisectLanes(t *testing.T) {
 	for name, change := range map[string]func(*BisectConfig){
 		"no base": func(c *BisectConfig) { c.Base = "" }, "no lane": func(c *BisectConfig) { c.Lane = "y" },
 		"one commit": func(c *BisectConfig) { c.Base = "c8" }, "many blocks": func(c *BisectConfig) { c.Blocks = 18 },
+		"settings in lane x": func(c *BisectConfig) { c.Config, c.Lane = "f", laneX }, "settings of a counter": func(c *BisectConfig) { c.Config, c.Metric = "f", "a/b" },
+		"settings without brokers": func(c *BisectConfig) { c.Config, c.Micro = "f", true },
 	} {
 		opt, cfg = toyBisect(t, repo, nil)
 		if change(&cfg); name == "one commit" {

@@ -15,7 +15,7 @@ import (
 
 // judgeByTime is lane t: a comparison with base, by the one metric.
 func judgeByTime(ctx context.Context, b *bisection, c build.Commit, metric string, effort int) (Judged, error) {
-	v, err := Compare(ctx, *b.opt, CompareConfig{Repo: b.cfg.Repo, Base: b.base.Hash, Head: c.Hash, Micro: b.cfg.Micro, Metric: metric,
+	v, err := Compare(ctx, *b.opt, CompareConfig{Repo: b.cfg.Repo, Base: b.base.Hash, Head: c.Hash, Micro: b.cfg.Micro, Config: b.cfg.Config, Metric: metric,
 		Looks: []int{b.cfg.Blocks << effort}, Limits: b.cfg.Limits, Attribute: AttributeNever})
 	if err != nil {
 		return Judged{}, err

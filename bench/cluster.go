@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -83,6 +84,20 @@ func startCluster(ctx context.Context, dyno []string, nodes int, dir string, mor
 		return nil, errors.Join(err, c.stop())
 	}
 	return c, nil
+}
+
+// settingsArgs are the arguments of `dyno up` for settings of all nodes, which are
+// written into dir.
+func settingsArgs(dir, settings string) ([]string, error) {
+	dir, err := filepath.Abs(dir) // a node may have another working directory
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.Join(dir, "settings.yaml")
+	if err := os.WriteFile(name, []byte(settings), 0o600); err != nil {
+		return nil, fmt.Errorf("write settings of the nodes: %w", err)
+	}
+	return []string{"--config", name}, nil
 }
 
 // read takes the one line that describes the cluster and then keeps the pipe

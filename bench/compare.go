@@ -110,14 +110,29 @@ func (c *CompareConfig) validate() error {
 		return fmt.Errorf("%w: a window of %v: want at least %v", ErrUsage, c.Window, windowMin)
 	case c.Config != "" && c.Micro:
 		return fmt.Errorf("%w: --config is of brokers: leave out --micro", ErrUsage)
-	case c.Config != "":
-		raw, err := os.ReadFile(c.Config)
-		if err != nil {
-			return fmt.Errorf("%w: settings of the brokers: %w", ErrUsage, err)
-		}
-		c.settings = string(raw)
 	}
-	return nil
+	if c.Config == "" {
+		return nil
+	}
+	var err error
+	c.settings, err = ReadSettings(c.Config)
+	return err
+}
+
+// ReadSettings reads settings of brokers that are to be compared. It refuses, before half
+// an hour of measuring, what is none, and what no result could state. Error: ErrUsage.
+func ReadSettings(file string) (string, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("%w: settings of the brokers: %w", ErrUsage, err)
+	}
+	if strings.TrimSpace(string(raw)) == "" {
+		return "", fmt.Errorf("%w: settings of the brokers: %s is empty", ErrUsage, file)
+	}
+	if place := record.Place(string(raw)); place != "" {
+		return "", fmt.Errorf("%w: settings of the brokers: %s holds the absolute path %s: results are public and state the settings", ErrUsage, file, place)
+	}
+	return string(raw), nil
 }
 
 // rule is the lane's with the blocks that were asked for. One that could not decide

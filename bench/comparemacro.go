@@ -123,12 +123,10 @@ func (m *macro) check(ctx context.Context, p *program, _ string) error {
 // probe saturates the base program once. A share of what it reaches, macroLoad, is
 // what every run of both sides is offered.
 func (m *macro) probe(ctx context.Context, p *program, dir string, seed uint64) (map[string]float64, error) {
-	up, err := m.up(dir)
+	t, err := m.trial(p, dir, "probe", loadSpec{Warmup: m.warmup, Window: macroProbe, Seed: seed%math.MaxInt32 + 1})
 	if err != nil {
 		return nil, err
 	}
-	t := m.trial(p, dir, "probe", loadSpec{Warmup: m.warmup, Window: macroProbe, Seed: seed%math.MaxInt32 + 1})
-	t.up = up
 	got, err := t.run(ctx)
 	if err != nil {
 		return nil, err
@@ -157,18 +155,19 @@ func threeDigits(v float64) float64 {
 	return out
 }
 
-// trial is a load on a cluster of a program in dir.
-func (m *macro) trial(p *program, dir, name string, spec loadSpec) *trial {
+// trial is a load on a cluster of a program in dir, which exists: the settings of all
+// brokers, if there are any, are written into it.
+func (m *macro) trial(p *program, dir, name string, spec loadSpec) (*trial, error) {
 	spec.Partitions, spec.RF, spec.Acks, spec.SizeBytes = clusterParts, clusterNodes, "all", macroRecordBytes
-	return &trial{lab: m.lab, http: m.http, dyno: []string{p.path}, name: name, nodes: clusterNodes, dir: filepath.Join(dir, "cluster"), spec: spec, overload: true}
-}
-
-// up are further arguments of `dyno up` for a cluster in dir.
-func (m *macro) up(dir string) ([]string, error) {
+	t := &trial{lab: m.lab, http: m.http, dyno: []string{p.path}, name: name, nodes: clusterNodes, dir: filepath.Join(dir, "cluster"), spec: spec, overload: true}
 	if m.settings == "" {
-		return nil, nil
+		return t, nil
 	}
-	return settingsArgs(dir, m.settings)
+	var err error
+	if t.up, err = settingsArgs(dir, m.settings); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 func (m *macro) abreast() int { return 1 }
@@ -184,14 +183,13 @@ func (m *macro) run(ctx context.Context, runs []laneRun, which func(int) (string
 // with runs stages on fresh brokers of a program.
 func (m *macro) with(ctx context.Context, r laneRun, which func(int) (string, error),
 	stages func(context.Context, *cluster, *trial, *record.Repetition) error) (paired.Outcome, error) {
-	p, dir, t := r.program, r.dir, r.turn
-	name := turnName(t)
-	m.lab.progress.say(name, "start", "")
-	up, err := m.up(dir)
+	t := r.turn
+	tr, err := m.trial(r.program, r.dir, turnName(t), loadSpec{Rate: t.Load[loadRate], Capacity: t.Load[loadCapacity],
+		Warmup: m.warmup, Window: m.window, Seed: uint64(t.Number) + 1})
 	if err != nil {
 		return paired.Outcome{}, err
 	}
-	c, err := startCluster(ctx, []string{p.path}, clusterNodes, filepath.Join(dir, "cluster"), up...)
+	c, err := tr.start(ctx)
 	if err != nil {
 		return paired.Outcome{}, err
 	}
@@ -201,8 +199,7 @@ func (m *macro) with(ctx context.Context, r laneRun, which func(int) (string, er
 		if out.Program, err = oneProgram(c, which); err != nil {
 			return err
 		}
-		return stages(ctx, c, m.trial(p, dir, name, loadSpec{Rate: t.Load[loadRate], Capacity: t.Load[loadCapacity],
-			Warmup: m.warmup, Window: m.window, Seed: uint64(t.Number) + 1}), rep)
+		return stages(ctx, c, tr, rep)
 	})
 	if stopErr := c.stop(); err == nil {
 		err = stopErr

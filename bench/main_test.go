@@ -146,7 +146,7 @@ func losesRecords(ctx context.Context, raw json.RawMessage, s *cell.Session) (an
 func fakeUp(args []string) int {
 	way := os.Getenv(fakeEnv)
 	if slices.Contains(args, "--help") {
-		known := upFlags
+		known := append(upFlags[:len(upFlags):len(upFlags)], "--config")
 		if way == fakeOld {
 			known = known[:3]
 		}
@@ -182,6 +182,10 @@ func fakeUp(args []string) int {
 			fmt.Fprintf(os.Stderr, "settings %q, %v\n", text, err)
 			return 64
 		}
+		if err := os.WriteFile(filepath.Join(data, fakeHadSettings), nil, 0o600); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	if way == fakeSilent {
 		<-stop
@@ -195,6 +199,9 @@ func fakeUp(args []string) int {
 	}
 	return 0
 }
+
+// fakeHadSettings is the file that a broker leaves in its data when it got fakeArm.
+const fakeHadSettings = "settings"
 
 // fakeArm is what the nodes of the one slow arm are told that fakes play.
 const fakeArm = "experiment:\n  only_to_measure: true\n  batch: timer\n  nested: true\n"

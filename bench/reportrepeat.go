@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -19,13 +20,13 @@ func repeat(run *record.Run) []string {
 	_, name, _ := strings.Cut(run.ID, "-")
 	switch {
 	case run.Kind == record.KindSuite:
-		line := "bin/dyno bench " + name + set("nodes", "partitions", "size=record_bytes", "repetitions", "window=window_s", "warmup=warmup_s")
+		line := "bin/dyno bench " + name + set("nodes", "partitions", "size=record_bytes", "repetitions", "window=window_s", "warmup=warmup_s") + producers(run, set)
 		if len(run.Seeds) > 0 {
 			line += fmt.Sprintf(" --seed %d", run.Seeds[0])
 		}
 		return append(lines, line)
 	case run.Kind == record.KindComparison:
-		return append(lines, "bin/dyno compare"+set("base", "head", "seed"))
+		return append(lines, repeatComparison(run, set)...)
 	case name == searchName:
 		return append(lines, repeatSearch(run, set))
 	}
@@ -71,6 +72,65 @@ func configFlags(config map[string]any) func(flags ...string) string {
 	}
 }
 
+// producers is how many there were, unless it is the number that there are anyway: 0
+// stands for the generator's own, and a suite has its usual one, which it stated before
+// there was a flag for another.
+func producers(run *record.Run, set func(flags ...string) string) string {
+	switch n := fmt.Sprint(run.Config["producers"]); {
+	case n == "0", run.Kind == record.KindSuite && n == fmt.Sprint(suiteProducers):
+		return ""
+	}
+	return set("producers")
+}
+
+// compared is what the command of a comparison is told from, beside plain flags.
+type compared struct {
+	Base, Head, Lane, Mutant, Settings string
+	Rule                               struct {
+		Metrics []struct{ Name string }
+		Looks   []int
+		Nulls   int
+	}
+	Limits map[string]any
+}
+
+// repeatComparison is the command of a comparison, after the one that writes the file of
+// the brokers' settings, if they had any.
+func repeatComparison(run *record.Run, set func(flags ...string) string) (lines []string) {
+	var c compared
+	raw, err := json.Marshal(run.Config)
+	if err == nil {
+		err = json.Unmarshal(raw, &c)
+	}
+	if err != nil {
+		return nil // a result of another time: no command is better than a wrong one
+	}
+	line := "bin/dyno compare"
+	if len(c.Rule.Looks) > 1 || c.Rule.Nulls > 0 {
+		line = "bin/dyno gate --lane t"
+	}
+	line += set("base", "head")
+	if c.Lane == "micro" {
+		line += " --micro"
+	}
+	if len(c.Rule.Looks) == 1 {
+		line += fmt.Sprintf(" --blocks %d", c.Rule.Looks[0])
+	}
+	if len(c.Rule.Metrics) == 1 {
+		line += " --metric " + c.Rule.Metrics[0].Name
+	}
+	line += set("mutant", "window=window_s", "warmup=warmup_s")
+	if c.Settings != "" {
+		lines = append(lines, "cat > settings.yaml <<'END'\n"+strings.TrimRight(c.Settings, "\n")+"\nEND")
+		line += " --config settings.yaml"
+	}
+	line += configFlags(c.Limits)("steal-max=steal", "foreign-max=foreign", "memory-max=psi_memory") + set("seed")
+	if c.Base == c.Head && c.Mutant == "" {
+		line += " --anyway"
+	}
+	return append(lines, line)
+}
+
 // repeatSearch is the command of a search for the largest rate. A cluster that ran, and
 // its topic, only their owner can name.
 func repeatSearch(run *record.Run, set func(flags ...string) string) string {
@@ -86,9 +146,6 @@ func repeatSearch(run *record.Run, set func(flags ...string) string) string {
 	if run.Config["create"] == true {
 		line += " --create"
 	}
-	if fmt.Sprint(run.Config["producers"]) != "0" { // that is the generator's own number
-		line += set("producers")
-	}
-	return line + set("nodes", "partitions", "rf", "acks", "size=record_bytes", "bad", "width", "start", "lowest", "highest", "trial=trial_s",
+	return line + producers(run, set) + set("nodes", "partitions", "rf", "acks", "size=record_bytes", "bad", "width", "start", "lowest", "highest", "trial=trial_s",
 		"confirm=confirm_s", "warmup=warmup_s", "trials-max=trials_max", "seed")
 }

@@ -243,8 +243,9 @@ func TestIndex(t *testing.T) {
 func TestRepeat(t *testing.T) {
 	commit := record.Commit{Hash: "abc"}
 	for want, run := range map[string]*record.Run{
-		"git checkout abc; make build; bin/dyno bench produce --nodes 3 --size 1024 --window 5s --warmup 0.5s --seed 5": {ID: "20260101.01-produce", Kind: record.KindSuite, Commit: commit,
-			Seeds: []uint64{5, 6}, Config: map[string]any{"nodes": 3, "record_bytes": 1024, "window_s": 5.0, "warmup_s": 0.5}},
+		"git checkout abc; make build; bin/dyno bench produce --nodes 3 --size 1024 --window 5s --warmup 0.5s --seed 5": { // with as many producers as a suite has anyway
+			ID: "20260101.01-produce", Kind: record.KindSuite, Commit: commit,
+			Seeds: []uint64{5, 6}, Config: map[string]any{"nodes": 3, "record_bytes": 1024, "window_s": 5.0, "warmup_s": 0.5, "producers": 2.0}},
 		"git checkout abc; make build; make build-peers; bin/dyno experiment fsync --only a,b --repetitions 10 --seed 1": {ID: "20260101.01-fsync-part", Kind: record.KindExperiment, Commit: commit,
 			Config: map[string]any{"only": "a,b", "repetitions_headline": 10.0, "repetitions_asked": 10.0, "seed": 1.0, "version_x": "1"}},
 		"make build; bin/dyno experiment rwlock --seed 2": {ID: "20260101.01-rwlock", Kind: record.KindExperiment, Commit: record.Commit{Hash: record.Unknown},
@@ -256,6 +257,21 @@ func TestRepeat(t *testing.T) {
 		"make build; bin/dyno maxrate --slo max=1s --brokers HOST:PORT,... --topic TOPIC --create --producers 4 --rf 1": {
 			ID: "20260101.02-maxrate", Kind: record.KindExperiment, Commit: record.Commit{Hash: record.Unknown},
 			Config: map[string]any{"slo": "max<=1s", "brokers": 2.0, "topic": "01234567", "create": true, "rf": 1.0, "producers": 4.0}},
+		"make build; bin/dyno bench produce --nodes 1 --producers 4": {ID: "20260101.01-produce", Kind: record.KindSuite, Commit: record.Commit{Hash: record.Unknown},
+			Config: map[string]any{"nodes": 1.0, "producers": 4.0}},
+		"make build; bin/dyno compare --base a --head b --micro --blocks 12 --metric m --mutant spin-record:9 --steal-max 0.3 --foreign-max 0.1 --memory-max 0.05 --seed 5": {
+			ID: "20260101.01-compare-micro", Kind: record.KindComparison, Commit: record.Commit{Hash: record.Unknown},
+			Config: map[string]any{"base": "a", "head": "b", "lane": "micro", "mutant": "spin-record:9", "seed": "5",
+				"rule":   map[string]any{"looks": []any{12.0}, "metrics": []any{map[string]any{"name": "m", "bound": 0.1}}},
+				"limits": map[string]any{"steal": 0.3, "foreign": 0.1, "psi_memory": 0.05, "psi_io": 1.0}}},
+		"make build; cat > settings.yaml <<'END'\nwal: {}\nEND; bin/dyno compare --base a --head b --window 4s --warmup 1s --config settings.yaml": {
+			ID: "20260101.01-compare-t", Kind: record.KindComparison, Commit: record.Commit{Hash: record.Unknown},
+			Config: map[string]any{"base": "a", "head": "b", "lane": "t", "window_s": 4.0, "warmup_s": 1.0, "settings": "wal: {}\n"}},
+		"make build; bin/dyno gate --lane t --base a --head b": { // what several looks, or blocks of base alone, tell
+			ID: "20260101.02-compare-t", Kind: record.KindComparison, Commit: record.Commit{Hash: record.Unknown},
+			Config: map[string]any{"base": "a", "head": "b", "lane": "t", "rule": map[string]any{"looks": []any{6.0, 12.0}, "nulls": 4.0}}},
+		"make build; bin/dyno compare --base a --head a --anyway": {ID: "20260101.03-compare-t", Kind: record.KindComparison,
+			Commit: record.Commit{Hash: record.Unknown}, Config: map[string]any{"base": "a", "head": "a", "lane": "t"}},
 		"make build; bin/dyno experiment idle --quick": {ID: "20260101.01-idle-quick", Kind: record.KindExperiment, Commit: record.Commit{Hash: record.Unknown}},
 	} {
 		if got := strings.Join(repeat(run), "; "); got != want {

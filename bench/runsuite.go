@@ -86,10 +86,7 @@ func verdictError(run *record.Run) error {
 func (s *suite) run(ctx context.Context, plan []step, dir *record.Dir) (*record.Run, error) {
 	arms := map[string]*record.Arm{}
 	for _, name := range []string{armSaturate, armHalf} {
-		arms[name] = &record.Arm{Name: name, Params: map[string]string{
-			"nodes": fmt.Sprint(s.cfg.Nodes), "size": fmt.Sprint(s.cfg.RecordBytes),
-			"partitions": fmt.Sprint(s.cfg.Partitions), "acks": s.cfg.Acks,
-		}, Observed: map[string]string{}}
+		arms[name] = &record.Arm{Name: name, Params: s.cfg.params(), Observed: map[string]string{}}
 	}
 	run := &record.Run{
 		Kind: record.KindSuite, Question: suiteQuestion, Expectation: suiteExpectation,

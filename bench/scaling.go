@@ -41,15 +41,15 @@ type scaled struct {
 
 func (c scaled) throughput() float64 { return stats.Median(c.each) }
 
-// scalings collects the cells of a run that say how many producers they had: one
-// scaling for each load, in order of appearance, paths in order of appearance.
+// scalings collects the cells of a run that say which path they are and how many producers
+// they had: one scaling for each load, in order of appearance, paths in order of appearance.
 func scalings(run *record.Run) []scaling {
 	var out []scaling
 	for i := range run.Arms {
 		arm := &run.Arms[i]
 		n, err := strconv.Atoi(arm.Params[paramProducers])
 		each := arm.Values("throughput")
-		if err != nil || len(each) == 0 || stats.Median(each) <= 0 {
+		if err != nil || arm.Params[paramPath] == "" || len(each) == 0 || stats.Median(each) <= 0 {
 			continue
 		}
 		where := fmt.Sprintf("%s node(s), %s B, %s partition(s)", arm.Params["nodes"], arm.Params["size"], arm.Params["partitions"])

@@ -3,8 +3,6 @@ package bench
 import (
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -93,20 +91,6 @@ func slowArgs(dir string, c variants.Config) ([]string, error) {
 		fmt.Fprintf(&b, "  sync_wait: %v\n", c.SyncWait)
 	}
 	return settingsArgs(dir, b.String())
-}
-
-// settingsArgs are the arguments of `dyno up` for settings of all nodes, which are
-// written into dir.
-func settingsArgs(dir, settings string) ([]string, error) {
-	dir, err := filepath.Abs(dir) // a node may have another working directory
-	if err != nil {
-		return nil, err
-	}
-	name := filepath.Join(dir, "settings.yaml")
-	if err := os.WriteFile(name, []byte(settings), 0o600); err != nil {
-		return nil, fmt.Errorf("write settings of the nodes: %w", err)
-	}
-	return []string{"--config", name}, nil
 }
 
 // slowColumns is the table of an experiment about slow arms.

@@ -39,7 +39,7 @@ func (c *SuiteConfig) setDefaults() {
 	c.Nodes = cmp.Or(c.Nodes, 3)
 	c.Partitions = cmp.Or(c.Partitions, 8)
 	c.RecordBytes = cmp.Or(c.RecordBytes, 1024)
-	c.Producers = cmp.Or(c.Producers, 2)
+	c.Producers = cmp.Or(c.Producers, suiteProducers)
 	c.Acks = cmp.Or(c.Acks, "all")
 	c.Repetitions = cmp.Or(c.Repetitions, 3)
 	c.Warmup = cmp.Or(c.Warmup, 2*time.Second)
@@ -77,6 +77,9 @@ func checkDyno(dyno []string) error {
 	return nil
 }
 
+// suiteProducers is how many there are unless somebody asks for others.
+const suiteProducers = 2
+
 // suiteProducersMax is what the generator takes.
 const suiteProducersMax = 1024
 
@@ -91,6 +94,16 @@ func (c *SuiteConfig) described() map[string]any {
 		"warmup_s": c.Warmup.Seconds(), "window_s": c.Window.Seconds(),
 		"linger_ms": 0, "compression": "none", "inflight": 5, "sticky_bytes": loadgen.StickyBytes, "fsync": true,
 	}
+}
+
+// params tell an arm from that of another configuration. The usual number of producers
+// stands in none: results from before there was a choice have no word of it.
+func (c *SuiteConfig) params() map[string]string {
+	p := map[string]string{"nodes": fmt.Sprint(c.Nodes), "size": fmt.Sprint(c.RecordBytes), "partitions": fmt.Sprint(c.Partitions), "acks": c.Acks}
+	if c.Producers != suiteProducers {
+		p["producers"] = fmt.Sprint(c.Producers)
+	}
+	return p
 }
 
 func (c *SuiteConfig) rf() int { return min(c.Nodes, 3) }

@@ -242,6 +242,23 @@ func TestSuiteVerdict(t *testing.T) {
 	}
 }
 
+// TestProducersNameTheArm: benchstat compares lines of one name, so another number of
+// producers is another name; the usual number has the name it always had.
+func TestProducersNameTheArm(t *testing.T) {
+	for producers, want := range map[int]string{0: "", suiteProducers: "", 4: "4"} {
+		cfg := SuiteConfig{Producers: producers}
+		cfg.setDefaults()
+		p := cfg.params()
+		if p["producers"] != want || p["acks"] != "all" {
+			t.Errorf("%d producers: %v", producers, p)
+		}
+		arm := record.Arm{Name: armHalf, Params: p, Repetitions: []record.Repetition{{Number: 1, Status: record.OK, Values: map[string]float64{"throughput": 9}}}}
+		if found := scalings(&record.Run{Arms: []record.Arm{arm}}); len(found) > 0 {
+			t.Errorf("%d producers: the report draws them as %+v", producers, found)
+		}
+	}
+}
+
 func TestEveryHalfFollowsTheLastSaturate(t *testing.T) {
 	steps := (&SuiteConfig{Repetitions: 3}).plan()
 	for i, st := range steps {

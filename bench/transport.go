@@ -2,7 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 )
 
@@ -70,10 +69,6 @@ func transportArgs(dir, transport string, secure bool) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings := filepath.Join(dir, "settings.yaml")
-	text := fmt.Sprintf("peer_tls:\n  ca: %q\n  cert: %q\n  key: %q\n", files.ca, files.cert, files.key)
-	if err := os.WriteFile(settings, []byte(text), 0o600); err != nil {
-		return nil, fmt.Errorf("write settings of the nodes: %w", err)
-	}
-	return append(args, "--config", settings), nil
+	more, err := settingsArgs(dir, fmt.Sprintf("peer_tls:\n  ca: %q\n  cert: %q\n  key: %q\n", files.ca, files.cert, files.key))
+	return append(args, more...), err
 }

@@ -53,11 +53,16 @@ func (m *measured) kept() error {
 	return nil
 }
 
+// start starts the brokers.
+func (t *trial) start(ctx context.Context) (*cluster, error) {
+	t.lab.progress.say(t.name, "start", "")
+	return startCluster(ctx, t.dyno, t.nodes, t.dir, t.up...)
+}
+
 // run starts the brokers, loads them and stops them. It returns when all of them
 // have ended.
 func (t *trial) run(ctx context.Context) (measured, error) {
-	t.lab.progress.say(t.name, "start", "")
-	c, err := startCluster(ctx, t.dyno, t.nodes, t.dir, t.up...)
+	c, err := t.start(ctx)
 	if err != nil {
 		return measured{}, err
 	}

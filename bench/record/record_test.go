@@ -325,3 +325,18 @@ func TestIndexListsAndFindsLatest(t *testing.T) {
 		t.Errorf("missing root: %v, %v", got, err)
 	}
 }
+
+// TestPlace: a path is found wherever a configuration may hold one, and nothing else is
+// taken for one.
+func TestPlace(t *testing.T) {
+	for text, want := range map[string]string{
+		"/": "/", "/some where/x": "/some where/x", "//host/x": "//host/x", "/~x": "/~x", "/\u00fcbung": "/\u00fcbung",
+		"peer_tls: {cert: /somewhere/cert.pem, key: k}": "/somewhere/cert.pem", "a=/x": "/x", "see `/x.y` there": "/x.y`",
+		"list: [/x]": "/x", "from file:///place/x on": "/place/x", `cert: "/x y"`: "/x", "cert:/x": "/x",
+		"": "", "all": "", "records/s": "", "1 / 2": "", "http://host/x": "", "three/produce/fsyncs": "", "../x": "", "-ldflags='-w -buildid='": "",
+	} {
+		if got := Place(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}

@@ -13,6 +13,9 @@ var (
 	nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
 	wordForm = regexp.MustCompile(`^\S+$`)
 	hashForm = regexp.MustCompile(`^([0-9a-f]{40}|unknown)$`)
+	// placeForm is an absolute path: all of a text that begins with one, a file as a URL, or
+	// a word that follows neither a word, as in records/s, nor a slash, as in http://host.
+	placeForm = regexp.MustCompile(`^(/.*)|file://(/[^\s"']*)|[^\w/.-](/[\pL\pN_.~-][^\s"',)\]}]*)`)
 )
 
 // Validate checks the run against the schema. Error: ErrInvalid, naming the
@@ -181,13 +184,24 @@ func (r *Run) checkFactors() error {
 	return nil
 }
 
+// Place is the first absolute path in a text of a configuration, "" where there is none. A
+// result that holds one is not valid.
+func Place(text string) string {
+	for _, found := range placeForm.FindStringSubmatch(text) {
+		if strings.HasPrefix(found, "/") {
+			return found
+		}
+	}
+	return ""
+}
+
 // checkPlaces refuses absolute paths anywhere in a free-form value: a result is
 // public and must not say where it was made.
 func checkPlaces(where string, v any) error {
 	switch v := v.(type) {
 	case string:
-		if strings.HasPrefix(v, "/") {
-			return invalid("%s holds the absolute path %q", where, v)
+		if place := Place(v); place != "" {
+			return invalid("%s holds the absolute path %q", where, place)
 		}
 	case map[string]any:
 		for key, sub := range v {

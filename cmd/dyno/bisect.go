@@ -21,7 +21,7 @@ const (
 const bisectLong = `Find the first commit after --base, along first parents, that made --head worse. It looks for something that head fails by: first
 in lane x, which builds a commit and replays it in seconds, then in lane t, which compares it with base for minutes; and follows
 that one metric, by halves. A commit that does not build is skipped; one that stays unclear is judged with twice the blocks, and
-again. The checkout is left alone.
+again. The checkout is left alone. With --config it looks in lane t alone.
 Exit codes: 0 the first bad commit is named, 125 it is one of several, or head is not seen to be worse, 64 usage or could not run.
 
 With --step it judges head alone and ends as git bisect run wants it: 0 good, 1 bad, 125 it does not build or stays unclear, 128
@@ -48,6 +48,9 @@ func newBisectCommand() *cobra.Command {
 			if err == nil {
 				err = labOptions(cmd, &opt)
 			}
+			if err == nil {
+				err = checkSettings(cfg.Config)
+			}
 			if step {
 				return bisectStep(cmd, opt, cfg, err)
 			}
@@ -66,6 +69,7 @@ func newBisectCommand() *cobra.Command {
 	f.StringVar(&cfg.Metric, "metric", "", "counter or metric to follow (default the first that head fails by)")
 	f.IntVar(&cfg.Blocks, "blocks", 0, "blocks of lane t for a commit, at first (default 12)")
 	f.BoolVar(&cfg.Micro, "micro", false, "lane t measures parts of one process: a block in seconds")
+	addConfigFlag(cmd, &cfg.Config)
 	f.BoolVar(&step, "step", false, "judge head alone, with the exit codes of git bisect run")
 	addLimitFlags(cmd, &cfg.Limits)
 	addLabFlags(cmd, &opt)

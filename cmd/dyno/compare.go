@@ -65,7 +65,7 @@ func addCompareFlags(cmd *cobra.Command, fl *compareFlags) {
 	f.BoolVar(&fl.cfg.Micro, "micro", false, "measure parts of one process: a block in seconds")
 	f.DurationVar(&fl.cfg.Window, "window", 0, "timed window of a run at the fixed rate (default 4s)")
 	f.DurationVar(&fl.cfg.Warmup, "warmup", 0, "load before each window (default 1s)")
-	addConfigFlag(cmd, fl)
+	addConfigFlag(cmd, &fl.cfg.Config)
 	f.Uint64Var(&fl.cfg.Seed, "seed", 0, "of all coins (default drawn, and printed)")
 	addLimitFlags(cmd, &fl.cfg.Limits)
 	f.StringVar(&fl.cfg.Metric, "metric", "", "the one metric that decides (default all of the lane)")
@@ -77,17 +77,20 @@ func addCompareFlags(cmd *cobra.Command, fl *compareFlags) {
 	addLabFlags(cmd, &fl.opt)
 }
 
-func addConfigFlag(cmd *cobra.Command, fl *compareFlags) {
-	cmd.Flags().StringVar(&fl.cfg.Config, "config", "", "settings of all brokers of both sides, a file as dyno up --config takes it; not with --micro")
+func addConfigFlag(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVar(file, "config", "", "settings of all brokers of both sides, a file as dyno up --config takes it; not with --micro")
 }
 
-// checkSettings refuses a file that no node of this program would start with, before
-// anything is built.
+// checkSettings refuses a file that no node of this program would start with, or that no
+// result could state, before anything is built.
 func checkSettings(file string) error {
 	if file == "" {
 		return nil
 	}
-	_, err := (&upFlags{config: file}).settings()
+	_, err := bench.ReadSettings(file)
+	if err == nil {
+		_, err = (&upFlags{config: file}).settings()
+	}
 	return err
 }
 

@@ -56,7 +56,7 @@ it stopped.`,
 	f.StringVar(&fl.cfg.Mutant, "mutant", "", "fault to plant in head, NAME or NAME:SIZE (see README.md)")
 	f.StringVar(&fl.cfg.Metric, "metric", "", "the one metric that decides (default all of the lane)")
 	f.StringVar(&root, "root", "results", "directory of trials.jsonl")
-	addConfigFlag(cmd, &fl)
+	addConfigFlag(cmd, &fl.cfg.Config)
 	addLimitFlags(cmd, &fl.cfg.Limits)
 	addLabFlags(cmd, &fl.opt)
 	return cmd
