@@ -23,6 +23,9 @@
 //	delay    = sent - intended         what the generator, or a full buffer, took
 //	e2e      = consumed - intended     by a live consumer in this process, so on the same clock
 //
+// A sender wakes at most every 100 us, of more than 20,000 records/s at most every 5 ns per record/s, up to 1 ms: what was due
+// meanwhile goes out at once, with its delay.
+//
 // A late record keeps its intended time; debt is never forgiven. Without a schedule (closed loop, saturating) intended is sent,
 // so response equals service and delay is not measured. Only records whose intended time lies in the timed window (after the
 // warm-up) enter the histograms.

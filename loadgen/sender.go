@@ -22,11 +22,23 @@ import (
 // Nothing here allocates; a record costs two clock reads, a checksum of 32 bytes and one uncontended lock.
 
 const (
-	lateNs      = int64(10 * time.Millisecond)   // a record sent later than this is late
-	wakeQuantum = int64(100 * time.Microsecond)  // a sender wakes at most this often; above 10,000/s it sends small bursts
-	overrunMin  = int64(1000 * time.Millisecond) // how long past the window a late sender may go on, or a tenth of the window
-	refillMax   = 256                            // free slots a sender that found none waits for
+	lateNs     = int64(10 * time.Millisecond)   // a record sent later than this is late
+	overrunMin = int64(1000 * time.Millisecond) // how long past the window a late sender may go on, or a tenth of the window
+	refillMax  = 256                            // free slots a sender that found none waits for
 )
+
+const (
+	wakeMin       = int64(100 * time.Microsecond)
+	wakeMax       = int64(time.Millisecond)
+	wakePerRecord = 5 // ns for each record/s of a sender
+)
+
+// wakeEvery is the least time between two wake-ups of a sender of rate records/s, in ns: 100 us up to 20,000 records/s, 1 ms from 200,000
+// on. What is due meanwhile goes out in one burst, late by up to as much: a delay like any other, and part of the response. A wake-up costs
+// the same at every rate; where records are many, those of a sender and the small requests that follow each cost more than they show.
+func wakeEvery(rate float64) int64 {
+	return int64(min(max(wakePerRecord*rate, float64(wakeMin)), float64(wakeMax)))
+}
 
 // StickyBytes of records without a key go to one partition before the next unless
 // Config.Spread says otherwise, as with franz-go's own default partitioner.
@@ -80,6 +92,7 @@ type producer struct {
 	pinned bool
 	room   int   // bytes until the next partition
 	woke   int64 // when the sender last slept
+	every  int64 // ns between two wake-ups, at least
 
 	sent atomic.Int64
 	full atomic.Int64 // backpressure events: a record was due and no slot was free
@@ -107,6 +120,7 @@ func newProducer(f *flight, id int, rec *recorder) *producer {
 		done:   make(chan struct{}),
 		part:   int32(id % f.partitions),
 		room:   f.cfg.Spread,
+		every:  wakeEvery(f.cfg.Rate / float64(f.cfg.Producers)),
 		// Enough closed-loop clients cover the partitions by themselves; each then keeps to one, and so does its ledger.
 		pinned: f.cfg.ClosedLoop >= f.partitions,
 	}
@@ -390,7 +404,7 @@ func (p *producer) awaitDue(at int64, sl *sleeper) (int64, error) {
 	if at <= now {
 		return now, nil
 	}
-	for wake := max(at, p.woke+wakeQuantum); now < wake && !p.f.stopped.Load(); now = p.f.clk.now() {
+	for wake := max(at, p.woke+p.every); now < wake && !p.f.stopped.Load(); now = p.f.clk.now() {
 		if err := sl.until(wake); err != nil {
 			return now, err
 		}

@@ -91,6 +91,27 @@ func TestStallAnalytic(t *testing.T) {
 	})
 }
 
+// TestWakeUps: a sender of few records sends each when it is due; one of many wakes a thousand times a second, sends what is due in
+// bursts and shows the wait as delay and in the response.
+func TestWakeUps(t *testing.T) {
+	for _, c := range []struct {
+		rate  float64
+		every int64 // ns
+	}{{1_000, 0}, {10_000, 0}, {20_000, 100_000}, {100_000, 500_000}, {200_000, 1_000_000}, {400_000, 1_000_000}} {
+		tl := simulate(t, Config{Rate: c.rate, Duration: time.Second}, stalledServer{service: 50_000})
+		if tl.sum.acked != int64(c.rate) {
+			t.Errorf("%.0f/s: %d records in a second", c.rate, tl.sum.acked)
+		}
+		late, response := quantilesOf(tl.total[seriesDelay]), quantilesOf(tl.total[seriesResponse])
+		most := max(c.every-int64(1e9/c.rate), 0)
+		if most == 0 && late.Max < 1000 {
+			late.Max = 0 // the histogram's first bucket
+		}
+		near(t, "the longest delay", late.Max, float64(most), 0.02)
+		near(t, "the longest response", response.Max, float64(most+50_000), 0.02)
+	}
+}
+
 // TestDebtIsNeverForgiven: with a buffer too small for the stall the generator waits, sends late and keeps the intended times, so
 // the response is the same as with a large one; only its split changes.
 func TestDebtIsNeverForgiven(t *testing.T) {
