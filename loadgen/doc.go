@@ -23,7 +23,7 @@
 //	delay    = sent - intended         what the generator, or a full buffer, took
 //	e2e      = consumed - intended     by a live consumer in this process, so on the same clock
 //
-// A sender wakes at most every 100 us, of more than 20,000 records/s at most every 5 ns per record/s, up to 1 ms: what was due
+// A sender wakes at most every 100 us, of more than 12,500 records/s at most every 8 ns per record/s, up to 1 ms: what was due
 // meanwhile goes out at once, with its delay.
 //
 // A late record keeps its intended time; debt is never forgiven. Without a schedule (closed loop, saturating) intended is sent,

@@ -30,10 +30,10 @@ const (
 const (
 	wakeMin       = int64(100 * time.Microsecond)
 	wakeMax       = int64(time.Millisecond)
-	wakePerRecord = 5 // ns for each record/s of a sender
+	wakePerRecord = 8 // ns for each record/s of a sender
 )
 
-// wakeEvery is the least time between two wake-ups of a sender of rate records/s, in ns: 100 us up to 20,000 records/s, 1 ms from 200,000
+// wakeEvery is the least time between two wake-ups of a sender of rate records/s, in ns: 100 us up to 12,500 records/s, 1 ms from 125,000
 // on. What is due meanwhile goes out in one burst, late by up to as much: a delay like any other, and part of the response. A wake-up costs
 // the same at every rate; where records are many, those of a sender and the small requests that follow each cost more than they show.
 func wakeEvery(rate float64) int64 {

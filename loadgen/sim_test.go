@@ -97,7 +97,7 @@ func TestWakeUps(t *testing.T) {
 	for _, c := range []struct {
 		rate  float64
 		every int64 // ns
-	}{{1_000, 0}, {10_000, 0}, {20_000, 100_000}, {100_000, 500_000}, {200_000, 1_000_000}, {400_000, 1_000_000}} {
+	}{{1_000, 0}, {10_000, 0}, {25_000, 200_000}, {50_000, 400_000}, {125_000, 1_000_000}, {400_000, 1_000_000}} {
 		tl := simulate(t, Config{Rate: c.rate, Duration: time.Second}, stalledServer{service: 50_000})
 		if tl.sum.acked != int64(c.rate) {
 			t.Errorf("%.0f/s: %d records in a second", c.rate, tl.sum.acked)
