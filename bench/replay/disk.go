@@ -279,6 +279,7 @@ func (f *file) put(p []byte, off int64) (int, error) {
 }
 
 func (f *file) WriteDirect(p []byte, off int64) (int, error) { return f.WriteAt(p, off) }
+func (f *file) WriteAside(p []byte, off int64) (int, error)  { return f.WriteAt(p, off) }
 
 func (f *file) Writev(bufs [][]byte, off int64) (total int64, err error) {
 	f.d.mu.Lock()

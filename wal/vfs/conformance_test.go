@@ -155,8 +155,12 @@ func testDirect(t *testing.T, fsys vfs.FS, dir string) {
 		return p
 	}
 	for i, c := range []byte("abc") {
-		if n, err := f.WriteDirect(page(c), int64(i)*vfs.DirectAlign); n != vfs.DirectAlign || err != nil {
-			t.Fatalf("WriteDirect: %d, %v", n, err)
+		write := f.WriteDirect
+		if c == 'b' {
+			write = f.WriteAside
+		}
+		if n, err := write(page(c), int64(i)*vfs.DirectAlign); n != vfs.DirectAlign || err != nil {
+			t.Fatalf("direct write of %c: %d, %v", c, n, err)
 		}
 	}
 	write(t, f, 5000, "xyz")              // through the cache

@@ -48,7 +48,7 @@ var zeroes = sync.OnceValue(func() []byte { return Aligned(zeroChunkBytes) })
 // DirectAlign. Like any write it is durable after Datasync. It blocks on I/O.
 func Zeros(f File, off, n int64) error {
 	for end := off + n; off < end; {
-		c, err := f.WriteDirect(zeroes()[:min(zeroChunkBytes, end-off)], off)
+		c, err := f.WriteAside(zeroes()[:min(zeroChunkBytes, end-off)], off)
 		if err != nil {
 			return err
 		}
@@ -92,11 +92,19 @@ func (o *osFile) closeDirect() error {
 }
 
 func (o *osFile) WriteDirect(p []byte, off int64) (int, error) {
+	return o.writeDirect(p, off, unix.Pwrite)
+}
+
+func (o *osFile) WriteAside(p []byte, off int64) (int, error) {
+	return o.writeDirect(p, off, pwriteAside)
+}
+
+func (o *osFile) writeDirect(p []byte, off int64, pwrite func(fd int, p []byte, off int64) (int, error)) (int, error) {
 	misaligned(p, off)
 	fd := o.directFD()
 	done := 0
 	for done < len(p) && fd >= 0 {
-		c, err := unix.Pwrite(fd, p[done:], off+int64(done))
+		c, err := pwrite(fd, p[done:], off+int64(done))
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EINVAL), err == nil && (c == 0 || c%DirectAlign != 0):
@@ -148,10 +156,20 @@ func (f *memFile) WriteDirect(p []byte, off int64) (int, error) {
 	return f.WriteAt(p, off)
 }
 
+func (f *memFile) WriteAside(p []byte, off int64) (int, error) { return f.WriteDirect(p, off) }
+
 func (x *faultyFile) WriteDirect(p []byte, off int64) (int, error) {
+	return x.writeDirect(p, off, x.inner.WriteDirect)
+}
+
+func (x *faultyFile) WriteAside(p []byte, off int64) (int, error) {
+	return x.writeDirect(p, off, x.inner.WriteAside)
+}
+
+func (x *faultyFile) writeDirect(p []byte, off int64, write func([]byte, int64) (int, error)) (int, error) {
 	misaligned(p, off)
 	n, err := x.write([][]byte{p}, off, func() (int64, error) {
-		n, err := x.inner.WriteDirect(p, off)
+		n, err := write(p, off)
 		return int64(n), err
 	})
 	return int(n), err

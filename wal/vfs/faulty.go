@@ -22,7 +22,7 @@ const (
 	OpLock
 	OpFree
 	OpRead  // and ReadDirect
-	OpWrite // WriteAt, Writev and WriteDirect
+	OpWrite // WriteAt, Writev, WriteDirect and WriteAside
 	OpDatasync
 	OpTruncate
 	OpAllocate

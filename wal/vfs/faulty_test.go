@@ -15,6 +15,7 @@ func TestFaults(t *testing.T) {
 		run func(vfs.FS, vfs.File) error
 	}{
 		"write": {vfs.OpWrite, func(_ vfs.FS, f vfs.File) error { _, err := f.WriteAt([]byte("x"), 0); return err }},
+		"zeros": {vfs.OpWrite, func(_ vfs.FS, f vfs.File) error { return vfs.Zeros(f, 0, vfs.DirectAlign) }},
 		"sync":  {vfs.OpDatasync, func(_ vfs.FS, f vfs.File) error { return f.Datasync() }},
 		"alloc": {vfs.OpAllocate, func(_ vfs.FS, f vfs.File) error { return f.Allocate(0, 10) }},
 		"cut":   {vfs.OpTruncate, func(_ vfs.FS, f vfs.File) error { return f.Truncate(0) }},

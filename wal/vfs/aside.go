@@ -1,0 +1,154 @@
+package vfs
+
+import (
+	"errors"
+	"io"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A write aside is one operation of Linux's own asynchronous interface (io_submit(2))
+// whose end an eventfd tells: the goroutine parks in the runtime's poller. A write that blocks
+// its thread has the runtime hand the thread's processor to another one, twice, and
+// keeps its monitor awake, 50,000 times a second; where requests are as many as cores
+// can bear, they pay for it.
+
+// aside is a context of the kernel's with room for one operation. It belongs to
+// whoever took it.
+type aside struct {
+	context uintptr
+	event   *os.File // an eventfd
+	number  int      // its descriptor
+	op      iocb
+	done    ioEvent
+	count   [8]byte
+}
+
+// iocb is struct iocb of linux/aio_abi.h, whose other fields stay zero.
+type iocb struct {
+	_       [2]uint64
+	opcode  uint16
+	_       int16
+	fd      uint32
+	buf     uint64
+	bytes   uint64
+	off     int64
+	_       uint64
+	flags   uint32
+	eventfd uint32
+}
+
+// ioEvent is struct io_event.
+type ioEvent struct {
+	_      [2]uint64
+	result int64 // bytes, or an errno below zero
+	_      int64
+}
+
+const (
+	iocbPwrite  = 1 // IOCB_CMD_PWRITE
+	iocbEventFD = 1 // IOCB_FLAG_RESFD
+)
+
+// asides holds the contexts that nobody uses; there are as many as writes were ever
+// under way at once, one for each log, and they stay: to end one takes the kernel
+// milliseconds.
+var asides struct {
+	refused atomic.Bool // by the kernel: there are none here
+	mu      sync.Mutex
+	free    []*aside // guarded by mu
+}
+
+// takeAside is nil where the kernel has no such context to give.
+func takeAside() *aside {
+	if asides.refused.Load() {
+		return nil
+	}
+	asides.mu.Lock()
+	if n := len(asides.free); n > 0 {
+		a := asides.free[n-1]
+		asides.free = asides.free[:n-1]
+		asides.mu.Unlock()
+		return a
+	}
+	asides.mu.Unlock()
+	a, err := newAside()
+	if err != nil {
+		asides.refused.Store(true)
+		return nil
+	}
+	return a
+}
+
+func (a *aside) giveBack() {
+	asides.mu.Lock()
+	defer asides.mu.Unlock()
+	asides.free = append(asides.free, a)
+}
+
+func newAside() (*aside, error) {
+	a := &aside{}
+	if _, _, errno := unix.Syscall(unix.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&a.context)), 0); errno != 0 {
+		return nil, errno
+	}
+	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		_, _, _ = unix.Syscall(unix.SYS_IO_DESTROY, a.context, 0, 0) // the error that counts is on its way
+		return nil, err
+	}
+	a.number, a.event = fd, os.NewFile(uintptr(fd), "eventfd")
+	return a, nil
+}
+
+// pwriteAside is pwrite(2) whose caller's thread does not wait. p must not lie on a
+// stack, which moves: what comes through File never does.
+func pwriteAside(fd int, p []byte, off int64) (int, error) {
+	a := takeAside()
+	if a == nil {
+		return unix.Pwrite(fd, p, off)
+	}
+	a.op = iocb{opcode: iocbPwrite, fd: uint32(fd), buf: uint64(uintptr(unsafe.Pointer(&p[0]))), bytes: uint64(len(p)), off: off,
+		flags: iocbEventFD, eventfd: uint32(a.number)}
+	op := &a.op
+	// To hand it over may block, as on the journal: not a raw call.
+	n, _, errno := unix.Syscall(unix.SYS_IO_SUBMIT, a.context, 1, uintptr(unsafe.Pointer(&op)))
+	if errno != 0 || n != 1 {
+		a.giveBack()
+		return unix.Pwrite(fd, p, off)
+	}
+	err := a.wait()
+	runtime.KeepAlive(p)
+	if err != nil {
+		return 0, err // and the context is lost: its operation may be under way
+	}
+	result := a.done.result
+	a.giveBack()
+	if result < 0 {
+		return 0, unix.Errno(-result)
+	}
+	return int(result), nil
+}
+
+// wait blocks until the operation has ended.
+func (a *aside) wait() error {
+	if _, err := io.ReadFull(a.event, a.count[:]); err != nil {
+		return err
+	}
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_IO_GETEVENTS, a.context, 1, 1, uintptr(unsafe.Pointer(&a.done)), 0, 0)
+		switch {
+		case errno == unix.EINTR:
+		case errno != 0:
+			return errno
+		case n != 1:
+			return errors.New("io_getevents: no event")
+		default:
+			return nil
+		}
+	}
+}
