@@ -23,8 +23,8 @@
 //	delay    = sent - intended         what the generator, or a full buffer, took
 //	e2e      = consumed - intended     by a live consumer in this process, so on the same clock
 //
-// A sender wakes at most every 100 us, of more than 12,500 records/s at most every 8 ns per record/s, up to 1 ms: what was due
-// meanwhile goes out at once, with its delay.
+// A sender wakes at most every 100 us, one that is asked for more than 12,500 records/s at most every 8 ns per record/s, up to 1 ms
+// (WakeEvery; the rate is the mean of a profile): what was due meanwhile goes out at once, with its delay.
 //
 // A late record keeps its intended time; debt is never forgiven. Without a schedule (closed loop, saturating) intended is sent,
 // so response equals service and delay is not measured. Only records whose intended time lies in the timed window (after the

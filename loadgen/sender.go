@@ -28,16 +28,17 @@ const (
 )
 
 const (
-	wakeMin       = int64(100 * time.Microsecond)
-	wakeMax       = int64(time.Millisecond)
+	wakeMin       = 100 * time.Microsecond
+	wakeMax       = time.Millisecond
 	wakePerRecord = 8 // ns for each record/s of a sender
 )
 
-// wakeEvery is the least time between two wake-ups of a sender of rate records/s, in ns: 100 us up to 12,500 records/s, 1 ms from 125,000
-// on. What is due meanwhile goes out in one burst, late by up to as much: a delay like any other, and part of the response. A wake-up costs
-// the same at every rate; where records are many, those of a sender and the small requests that follow each cost more than they show.
-func wakeEvery(rate float64) int64 {
-	return int64(min(max(wakePerRecord*rate, float64(wakeMin)), float64(wakeMax)))
+// WakeEvery is the least time between two wake-ups of a sender that is asked for rate records/s, as a mean over its profile: 100 us up to
+// 12,500 records/s, 1 ms from 125,000 on. What is due meanwhile goes out in one burst, late by up to as much: a delay like any other, and
+// part of the response. A wake-up costs the same at every rate; where records are many, those of a sender and the small requests that follow
+// each cost more than they show. Generators of other protocols that are compared with this one keep the same rule.
+func WakeEvery(rate float64) time.Duration {
+	return time.Duration(min(max(wakePerRecord*rate, float64(wakeMin)), float64(wakeMax)))
 }
 
 // StickyBytes of records without a key go to one partition before the next unless
@@ -120,7 +121,7 @@ func newProducer(f *flight, id int, rec *recorder) *producer {
 		done:   make(chan struct{}),
 		part:   int32(id % f.partitions),
 		room:   f.cfg.Spread,
-		every:  wakeEvery(f.cfg.Rate / float64(f.cfg.Producers)),
+		every:  int64(WakeEvery(f.cfg.Rate / float64(f.cfg.Producers))),
 		// Enough closed-loop clients cover the partitions by themselves; each then keeps to one, and so does its ledger.
 		pinned: f.cfg.ClosedLoop >= f.partitions,
 	}

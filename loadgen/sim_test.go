@@ -94,6 +94,9 @@ func TestStallAnalytic(t *testing.T) {
 // TestWakeUps: a sender of few records sends each when it is due; one of many wakes a thousand times a second, sends what is due in
 // bursts and shows the wait as delay and in the response.
 func TestWakeUps(t *testing.T) {
+	if every := WakeEvery(1); every != 100*time.Microsecond {
+		t.Errorf("a sender of one record/s wakes every %v", every)
+	}
 	for _, c := range []struct {
 		rate  float64
 		every int64 // ns

@@ -2,11 +2,13 @@ package vfs
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -79,7 +81,10 @@ func takeAside() *aside {
 	asides.mu.Unlock()
 	a, err := newAside()
 	if err != nil {
-		asides.refused.Store(true)
+		// Other errors pass: the limit of contexts, or of descriptors.
+		if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, os.ErrNoDeadline) {
+			asides.refused.Store(true)
+		}
 		return nil
 	}
 	return a
@@ -102,7 +107,26 @@ func newAside() (*aside, error) {
 		return nil, err
 	}
 	a.number, a.event = fd, os.NewFile(uintptr(fd), "eventfd")
+	if err := a.try(); err != nil {
+		_ = a.event.Close() // as above
+		_, _, _ = unix.Syscall(unix.SYS_IO_DESTROY, a.context, 0, 0)
+		return nil, err
+	}
 	return a, nil
+}
+
+// try says whether the end of an operation could be heard of: that must not turn out
+// when one is under way.
+func (a *aside) try() error {
+	if err := a.event.SetReadDeadline(time.Time{}); err != nil {
+		return err // os.ErrNoDeadline: not in the poller
+	}
+	var atOnce unix.Timespec
+	_, _, errno := unix.Syscall6(unix.SYS_IO_GETEVENTS, a.context, 0, 1, uintptr(unsafe.Pointer(&a.done)), uintptr(unsafe.Pointer(&atOnce)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // pwriteAside is pwrite(2) whose caller's thread does not wait. p must not lie on a
@@ -124,7 +148,9 @@ func pwriteAside(fd int, p []byte, off int64) (int, error) {
 	err := a.wait()
 	runtime.KeepAlive(p)
 	if err != nil {
-		return 0, err // and the context is lost: its operation may be under way
+		// The context is lost, for its operation may be under way. What kept us from
+		// waiting is no answer of the disk, so it is not wrapped.
+		return 0, fmt.Errorf("wait for a write aside: %v", err)
 	}
 	result := a.done.result
 	a.giveBack()

@@ -14,6 +14,9 @@ import (
 // kernel's contexts and without; contexts are used again.
 func TestWriteAside(t *testing.T) {
 	defer asides.refused.Store(asides.refused.Load())
+	asides.mu.Lock()
+	asides.free = nil // of other tests
+	asides.mu.Unlock()
 	const files, pages = 4, 50
 	for _, refused := range []bool{false, true} {
 		asides.refused.Store(refused)
@@ -47,30 +50,50 @@ func TestWriteAside(t *testing.T) {
 		}
 		wg.Wait()
 	}
-	if n := len(asides.free); n > files {
-		t.Errorf("%d contexts for %d writers", n, files)
+	asides.refused.Store(false)
+	asides.mu.Lock()
+	n := len(asides.free)
+	asides.mu.Unlock()
+	if _, o := asideFile(t); n < 1 || n > files {
+		t.Errorf("%d contexts for %d writers to a file system that takes direct writes: %v", n, files, o.directFD() >= 0)
 	}
 }
 
-// What the disk answers must come back as an error.
-func TestWriteAsideFails(t *testing.T) {
+// asideFile is an empty file, by name and open, where contexts and direct writes are to be had.
+func asideFile(t *testing.T) (string, *osFile) {
+	t.Helper()
 	name := filepath.Join(t.TempDir(), "f")
 	f, err := OS().Create(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	t.Cleanup(func() { f.Close() })
 	o := f.(*osFile)
-	p := Aligned(DirectAlign)
-	if _, err := pwriteAside(o.fd, p, -1); !errors.Is(err, unix.EINVAL) {
-		t.Errorf("a write before the file: %v", err)
+	a := takeAside()
+	if a == nil || o.directFD() < 0 {
+		t.Skipf("no writes aside here: contexts %v, direct writes %v", a != nil, o.directFD() >= 0)
 	}
+	a.giveBack()
+	return name, o
+}
+
+// What the disk answers must come back as an error, whether the kernel refuses the
+// operation at once or its end tells.
+func TestWriteAsideFails(t *testing.T) {
+	name, o := asideFile(t)
 	reader, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(reader)
-	if _, err := pwriteAside(reader, p, 0); !errors.Is(err, unix.EBADF) {
-		t.Errorf("a write to a file open for reading: %v", err)
+	p := Aligned(DirectAlign)
+	for what, c := range map[string]struct {
+		fd  int
+		off int64
+	}{"before the file": {o.fd, -1}, "to a file open for reading": {reader, 0}, "to a place that is not aligned": {o.directFD(), 1}} {
+		_, want := unix.Pwrite(c.fd, p, c.off)
+		if _, err := pwriteAside(c.fd, p, c.off); want == nil || !errors.Is(err, want) {
+			t.Errorf("a write %s: %v, want %v", what, err, want)
+		}
 	}
 }

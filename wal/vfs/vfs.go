@@ -53,8 +53,9 @@ type File interface {
 	// and through it where it cannot; durable after Datasync like any write.
 	// Address (see Aligned), length and off must be multiples of DirectAlign.
 	WriteDirect(p []byte, off int64) (n int, err error)
-	// WriteAside is WriteDirect for what nobody waits for: the goroutine waits, and
-	// where the system can do that, no thread with it.
+	// WriteAside is WriteDirect for work in the background: the goroutine waits, and
+	// where the system can do that, no thread with it. After an error the write may
+	// still be under way and read p.
 	WriteAside(p []byte, off int64) (n int, err error)
 	// ReadDirect is ReadAt past the page cache where the file system can, under
 	// the terms of WriteDirect: what is read once does not push out what is read

@@ -25,9 +25,8 @@ import (
 // same reason a closed-loop client sends its next message from the answer.
 
 const (
-	refillMax = 256                           // free slots a publisher that found none waits for
-	lateNs    = int64(10 * time.Millisecond)  // a message sent later than this is late
-	quantumNs = int64(100 * time.Microsecond) // a sender wakes at most this often; above 10,000/s it sends small bursts
+	refillMax = 256                          // free slots a publisher that found none waits for
+	lateNs    = int64(10 * time.Millisecond) // a message sent later than this is late
 )
 
 // window is a run's time frame, in ns on its clock, fixed before the first message.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"dyno/loadgen"
 )
 
 // dueAt is the intended time of message k of publisher i of n: evenly spaced,
@@ -30,6 +32,7 @@ func (p *publisher) follow(ctx context.Context) (err error) {
 	giveUp := f.win.end + f.win.grace()
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(giveUp-f.clk.now()))
 	defer cancel()
+	every := int64(loadgen.WakeEvery(f.cfg.Rate / float64(f.cfg.Publishers)))
 	var woke, last int64
 	for k := uint64(0); ; k++ {
 		at := p.due(k)
@@ -38,7 +41,7 @@ func (p *publisher) follow(ctx context.Context) (err error) {
 		}
 		now := f.clk.now()
 		if now < at {
-			for wake := max(at, woke+quantumNs); now < wake && !f.stopped.Load(); now = f.clk.now() {
+			for wake := max(at, woke+every); now < wake && !f.stopped.Load(); now = f.clk.now() {
 				if err := sl.sleep(wake - now); err != nil {
 					return err
 				}
