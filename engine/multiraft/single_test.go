@@ -76,6 +76,7 @@ func TestSingleVoterSlice(t *testing.T) {
 	if got := fmt.Sprint(sm.Data()); got != "[a b c]" {
 		t.Fatalf("applied %s", got)
 	}
+	shown(g)
 	s := g.Status()
 	if s.State != replica.Leader || s.Term != 1 || s.Applied != 4 || s.First != 1 || s.Last != 4 {
 		t.Fatalf("status %+v", s)
@@ -87,6 +88,13 @@ func TestSingleVoterSlice(t *testing.T) {
 	if idx, err := g.ReadIndex(t.Context()); err != nil || idx != 4 {
 		t.Fatalf("read index %d: %v", idx, err)
 	}
+}
+
+// shown returns when the status shows all that was answered: the end of the turn that answers shows it, and a call runs in a later one.
+func shown(g *Group) {
+	done := make(chan struct{})
+	g.w.box.call(func() { close(done) })
+	<-done
 }
 
 func TestNothingIsAnsweredBeforeTheLogSaysSo(t *testing.T) {
@@ -101,14 +109,8 @@ func TestNothingIsAnsweredBeforeTheLogSaysSo(t *testing.T) {
 	commit := propose(t, g, "commit", replica.WaitCommit)
 	// The worker has seen both once a call that follows them was run and a
 	// drain later has begun.
-	sync := func() {
-		for range 2 {
-			done := make(chan struct{})
-			g.w.box.call(func() { close(done) })
-			<-done
-		}
-	}
-	sync()
+	shown(g)
+	shown(g)
 	if log.Held() == 0 {
 		t.Fatal("nothing was submitted")
 	}
