@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"cmp"
 	_ "embed"
 	"html/template"
 	"io"
@@ -40,7 +39,7 @@ func WriteIndex(into string, entries []record.Entry, trends []*Trend) (string, e
 		}
 		rows = append(rows, row)
 	}
-	slices.SortFunc(rows, func(a, b indexRow) int { return cmp.Compare(b.ID, a.ID) })
+	slices.SortFunc(rows, func(a, b indexRow) int { return record.CompareIDs(b.ID, a.ID) })
 	if err := os.MkdirAll(into, 0o755); err != nil {
 		return "", err
 	}

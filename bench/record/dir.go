@@ -1,11 +1,13 @@
 package record
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -23,9 +25,23 @@ type Dir struct {
 	sealed bool
 }
 
-// Create makes root/YYYYMMDD.NN-name with the next free number of that day (UTC).
-// mkdir is the arbiter between writers; a number is never given out twice while
-// its directory stands. Error: ErrFull.
+// numbersMax is how many results a day can have: a night of trials makes some
+// hundreds.
+const numbersMax = 999
+
+// CompareIDs is below 0 where the result a was made before b: by day, then by number.
+// As text, number 100 would lie between 10 and 11.
+func CompareIDs(a, b string) int {
+	dayA, restA, _ := strings.Cut(a, ".")
+	dayB, restB, _ := strings.Cut(b, ".")
+	numberA, nameA, _ := strings.Cut(restA, "-")
+	numberB, nameB, _ := strings.Cut(restB, "-")
+	return cmp.Or(cmp.Compare(dayA, dayB), cmp.Compare(len(numberA), len(numberB)), cmp.Compare(numberA, numberB), cmp.Compare(nameA, nameB))
+}
+
+// Create makes root/YYYYMMDD.NN-name with the next free number of that day (UTC),
+// of two digits up to 99 and of three up to numbersMax. mkdir is the arbiter between
+// writers; a number is never given out twice while its directory stands. Error: ErrFull.
 func Create(root, name string, now time.Time) (*Dir, error) {
 	if !nameForm.MatchString(name) {
 		return nil, fmt.Errorf("create result: name %q must be lower-case letters, digits and dashes", name)
@@ -34,15 +50,21 @@ func Create(root, name string, now time.Time) (*Dir, error) {
 		return nil, fmt.Errorf("create result root: %w", err)
 	}
 	day := now.UTC().Format("20060102")
-	for n := 1; n <= 99; n++ {
-		taken, err := filepath.Glob(filepath.Join(root, fmt.Sprintf("%s.%02d-*", day, n)))
-		if err != nil {
-			return nil, fmt.Errorf("create result: %w", err)
-		}
-		if len(taken) > 0 {
+	names, err := os.ReadDir(root)
+	if err != nil {
+		return nil, fmt.Errorf("create result: %w", err)
+	}
+	taken := map[string]bool{}
+	for _, n := range names {
+		number, _, _ := strings.Cut(n.Name(), "-")
+		taken[number] = true
+	}
+	for n := 1; n <= numbersMax; n++ {
+		number := fmt.Sprintf("%s.%02d", day, n)
+		if taken[number] {
 			continue
 		}
-		d, err := claim(root, fmt.Sprintf("%s.%02d", day, n), name)
+		d, err := claim(root, number, name)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}

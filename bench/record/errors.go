@@ -11,6 +11,6 @@ var (
 	ErrNotResult = errors.New("record: not a result directory")
 	// ErrSealed means the directory already holds its run.json.
 	ErrSealed = errors.New("record: result is sealed")
-	// ErrFull means a day's 99 numbers are used up.
+	// ErrFull means that a day's numbers are used up.
 	ErrFull = errors.New("record: no result number left today")
 )

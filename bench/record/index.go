@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 )
@@ -50,7 +50,7 @@ func List(root string) ([]Entry, error) {
 		}
 		entries = append(entries, e)
 	}
-	sort.Slice(entries, func(i, j int) bool { return entries[i].ID < entries[j].ID })
+	slices.SortFunc(entries, func(a, b Entry) int { return CompareIDs(a.ID, b.ID) })
 	return entries, nil
 }
 
@@ -132,7 +132,7 @@ func WriteIndex(root string) error {
 // Sweep removes directories of results that were never sealed: of runs that were
 // killed. The caller holds the lab lock, so nobody is writing one.
 func Sweep(root string) error {
-	dirs, err := filepath.Glob(filepath.Join(root, "[0-9]*.[0-9][0-9]-*"))
+	dirs, err := filepath.Glob(filepath.Join(root, "[0-9]*.[0-9][0-9]*-*"))
 	if err != nil {
 		return fmt.Errorf("sweep results: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -182,10 +183,24 @@ func TestNumbersAreTakenOnce(t *testing.T) {
 func TestNumbersRunOut(t *testing.T) {
 	root := t.TempDir()
 	now := time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)
-	for range 99 {
-		if _, err := Create(root, "x", now); err != nil {
+	var ids []string
+	for range numbersMax {
+		d, err := Create(root, "x", now)
+		if err != nil {
 			t.Fatal(err)
 		}
+		ids = append(ids, d.ID())
+	}
+	if !slices.IsSortedFunc(ids, CompareIDs) {
+		t.Error("the order of the ids is not that in which they were made")
+	}
+	for _, id := range []string{ids[8], ids[98], ids[99], ids[998]} {
+		if !idForm.MatchString(id) {
+			t.Errorf("%s is not the form of an id", id)
+		}
+	}
+	if want := "20260304.100-x"; ids[99] != want {
+		t.Errorf("number 100 is %s, want %s", ids[99], want)
 	}
 	if _, err := Create(root, "y", now); !errors.Is(err, ErrFull) {
 		t.Errorf("got %v, want ErrFull", err)
@@ -289,12 +304,17 @@ func TestIndexListsAndFindsLatest(t *testing.T) {
 			last = d.ID()
 		}
 	}
-	old := filepath.Join(root, "20260304.77-produce")
+	old := filepath.Join(root, "20260304.177-produce") // the newest: 177 comes after 77
 	if err := os.Mkdir(old, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(old, RunFile), []byte(`{"schema":"dyno.run/0"}`), 0o644); err != nil {
 		t.Fatal(err)
+	}
+	for _, name := range []string{"20260304.077-no-number-of-ours", "20260305.100-unsealed"} {
+		if err := os.Mkdir(filepath.Join(root, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := Create(root, "unsealed", now); err != nil {
 		t.Fatal(err)
@@ -310,8 +330,8 @@ func TestIndexListsAndFindsLatest(t *testing.T) {
 		t.Fatal(err)
 	}
 	left, err := os.ReadDir(root)
-	if err != nil || len(left) != 4 {
-		t.Errorf("%d directories after the sweep, want the 4 with a run.json (%v)", len(left), err)
+	if err != nil || len(left) != 5 {
+		t.Errorf("%d directories after the sweep, want the 4 with a run.json and the one of another form (%v)", len(left), err)
 	}
 	fp := entries[0].Run.Environment.Fingerprint
 	got, err := Latest(root, "produce", fp)

@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	idForm   = regexp.MustCompile(`^\d{8}\.\d{2}-[a-z0-9][a-z0-9-]*$`)
+	idForm   = regexp.MustCompile(`^\d{8}\.(\d{2}|[1-9]\d{2})-[a-z0-9][a-z0-9-]*$`)
 	nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
 	wordForm = regexp.MustCompile(`^\S+$`)
 	hashForm = regexp.MustCompile(`^([0-9a-f]{40}|unknown)$`)
