@@ -55,7 +55,7 @@ func (c *collector) collectLog(ch chan<- prometheus.Metric) {
 	count(ch, "dyno_wal_frame_bytes_total", "Bytes by which the log grew: payload and framing, no page twice.", s.FrameBytes)
 	count(ch, "dyno_wal_written_bytes_total", "Bytes written to segments, framing and padding included.", s.WrittenBytes)
 	count(ch, "dyno_wal_zero_bytes_total", "Bytes of zeros written to make segments.", s.ZeroBytes)
-	count(ch, "dyno_wal_writes_total", "pwritev calls of the log.", s.Writes)
+	count(ch, "dyno_wal_writes_total", "Frames that the log wrote.", s.Writes)
 	count(ch, "dyno_wal_fdatasyncs_total", "fdatasync calls of the log.", s.Syncs)
 	count(ch, "dyno_wal_fdatasync_seconds_total", "Time spent in fdatasync.", s.SyncTime.Seconds())
 	gauge(ch, "dyno_wal_fdatasync_max_seconds", "Longest fdatasync since the start.", s.SyncMax.Seconds())

@@ -52,7 +52,7 @@ type Append struct {
 	// until then; afterwards the Append may be used again.
 	Done func(error)
 
-	sums  []uint32             // crc32c of each record's Data; set by Submit
+	sums  []uint32             // crc32c of each record's Data; set by Submit, but for large ones (sumsLate)
 	few   [4]uint32            // backs sums of a small Append
 	bytes int64                // what Records take in a segment; set by Submit
 	op    func(*flusher) error // the log's own work; nil for a caller's submission
@@ -94,7 +94,7 @@ type Options struct {
 	// at most 64 MiB. What is queued when the disk turns out to be full still has to
 	// fit into the reserve.
 	QueueBytesMax int64
-	// WriteBytesMax bounds one pwritev + fdatasync: 4 MiB.
+	// WriteBytesMax bounds a frame, what is written and synced together: 4 MiB.
 	WriteBytesMax int64
 	// Buffered writes through the page cache, payloads from the caller's own
 	// memory; otherwise frames are copied together and written past it.
@@ -107,6 +107,8 @@ type Options struct {
 	Notice func(Notice)
 
 	mut mutant // what a test broke on purpose; 0 outside tests
+	// aheadBytes is the smallest piece that is written ahead; tests make it a page.
+	aheadBytes int
 	// confirmAfter is how long the log is idle before it confirms its last
 	// frame: 2 ms. Tests set 1 (at once) or an hour (never).
 	confirmAfter time.Duration

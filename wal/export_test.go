@@ -19,6 +19,12 @@ func ConfirmAfter(o Options, d time.Duration) Options {
 	return o
 }
 
+// AheadBytes sets the smallest piece that is written ahead.
+func AheadBytes(o Options, n int) Options {
+	o.aheadBytes = n
+	return o
+}
+
 const (
 	MutNoSync    = mutNoSync
 	MutNoPromise = mutNoPromise

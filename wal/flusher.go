@@ -17,8 +17,9 @@ import (
 //	        lay its records into the frame; when the frame is full: flush
 //	    flush
 //	}
-//	flush = one pwritev; one fdatasync if any submission of the frame asked for
-//	        it; make the records visible; call Done, in order
+//	flush = write the frame, or what did not go ahead of it (ahead.go); one
+//	        fdatasync if any submission of the frame asked for it; make the
+//	        records visible; call Done, in order
 //
 // No timer: what arrives during one sync is the next frame, so the batch grows
 // with the load and with the disk's slowness by itself. When nothing came for
@@ -49,6 +50,9 @@ type flusher struct {
 	acks  []ack    // submissions that end with it
 	room  int64    // queue bytes that end with it
 	data  int64    // payload bytes in it
+	ahead ahead    // what of it goes to the disk already; zero: nothing
+
+	coming int64 // bytes taken from the queue and not laid yet
 
 	vote  [voteBytes]byte // scratch of lay
 	stall *time.Timer     // tells of a sync that hangs
@@ -103,6 +107,10 @@ func (w *flusher) run() {
 		if len(set) == 0 {
 			w.confirm()
 			continue
+		}
+		w.coming = 0
+		for _, a := range set {
+			w.coming += a.bytes
 		}
 		for _, a := range set {
 			w.add(a)
@@ -185,8 +193,11 @@ func (w *flusher) toDisk(end int64) (n int64, err error) {
 	return n, err
 }
 
-// direct writes p, whole pages, at off in one call.
+// direct writes p, whole pages, at off: in one call, unless some of it went ahead.
 func (w *flusher) direct(p []byte, off int64) (int64, error) {
+	if w.ahead.to > 0 {
+		return int64(len(p)), w.writeRest(off)
+	}
 	if half := len(p) / 2 / pageBytes * pageBytes; half > 0 && w.l.opts.mut.has(mutTwoWrites) {
 		if n, err := w.seg.file.WriteDirect(p[:half], off); err != nil {
 			return int64(n), err
@@ -297,6 +308,7 @@ func (w *flusher) publish() {
 
 // drop empties the frame.
 func (w *flusher) drop() {
+	w.recall()
 	clear(w.put)
 	w.put, w.bytes, w.data, w.sync = w.put[:0], 0, 0, false
 }

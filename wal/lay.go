@@ -7,7 +7,7 @@ import (
 
 // add lays one submission into frames.
 func (w *flusher) add(a *Append) {
-	err := w.l.Err()
+	err, coming := w.l.Err(), w.coming-a.bytes
 	switch {
 	case err != nil:
 	case a.op != nil:
@@ -18,6 +18,7 @@ func (w *flusher) add(a *Append) {
 	default:
 		err = w.addRecords(a)
 	}
+	w.coming = coming
 	w.l.counters.submissions.Add(1)
 	w.acks = append(w.acks, ack{a, err})
 	w.room += a.bytes
@@ -30,6 +31,7 @@ func (w *flusher) addRecords(a *Append) error {
 	}
 	for i := range a.Records {
 		r := &a.Records[i]
+		w.coming -= recordBytes(payloadBytes(r))
 		h := head{dataSum: a.sums[i], kind: r.Kind, typ: r.Type, stream: r.Stream, index: r.Index, term: r.Term}
 		if err := w.lay(&h, r.Data, r.Vote, a.Reserve); err != nil {
 			return err
@@ -148,8 +150,8 @@ func payloadBytes(r *Record) int {
 }
 
 // lay puts one record into the frame, flushing and changing segments as needed.
-// It sets h.size, and for a state record, whose payload is the vote, the
-// checksum too; otherwise h.dataSum is that of data.
+// It sets h.size, and the checksum of a state record, whose payload is the vote, and
+// of a payload that Submit left to it (sumsLate); otherwise h.dataSum is that of data.
 func (w *flusher) lay(h *head, data []byte, vote uint64, reserve bool) error {
 	if h.kind == KindState {
 		binary.LittleEndian.PutUint64(w.vote[:], vote)
@@ -161,9 +163,23 @@ func (w *flusher) lay(h *head, data []byte, vote uint64, reserve bool) error {
 	}
 	h.size = uint32(n)
 	pos, total := w.pos+w.bytes, recordBytes(n)
-	h.put(w.take(headBytes), w.seg.segKey, pos)
-	if w.copies(total) {
-		copy(w.take(n), data)
+	copies, late := w.copies(total), h.kind == KindEntry && w.l.opts.sumsLate(n)
+	if late && (!copies || w.bytes > flushBytes) {
+		h.dataSum, late = sum(data), false // the header may go ahead, so it must be whole
+	}
+	at := w.take(headBytes)
+	if !late {
+		h.put(at, w.seg.segKey, pos)
+	}
+	if copies {
+		dataSum, err := w.copyIn(data, late)
+		if err != nil {
+			return err
+		}
+		if late {
+			h.dataSum = dataSum
+			h.put(at, w.seg.segKey, pos)
+		}
 	} else {
 		w.lend()
 		w.iov = append(w.iov, data)

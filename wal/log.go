@@ -120,7 +120,11 @@ func (l *Log) check(a *Append) error {
 		if len(r.Data) > limit {
 			return fmt.Errorf("entry %d of stream %d has %d bytes, at most %d fit: %w", r.Index, r.Stream, len(r.Data), limit, ErrTooLarge)
 		}
-		a.sums = append(a.sums, sum(r.Data))
+		if l.opts.sumsLate(len(r.Data)) {
+			a.sums = append(a.sums, 0) // the flusher's work
+		} else {
+			a.sums = append(a.sums, sum(r.Data))
+		}
 		a.bytes += recordBytes(payloadBytes(r))
 	}
 	return nil

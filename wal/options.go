@@ -33,6 +33,9 @@ func (o *Options) setDefaults() {
 	if o.confirmAfter == 0 {
 		o.confirmAfter = 2 * time.Millisecond
 	}
+	if o.aheadBytes == 0 {
+		o.aheadBytes = aheadBytes
+	}
 	if o.Notice == nil {
 		o.Notice = func(Notice) {}
 	}

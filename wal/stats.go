@@ -13,7 +13,7 @@ type Stats struct {
 	FrameBytes     int64 // by which the log grew: payload and framing, no page twice
 	WrittenBytes   int64 // all that went to segments: payload, framing, padding
 	ZeroBytes      int64 // zero-filled into new segments
-	Writes         int64 // pwritev calls, as the log makes them
+	Writes         int64 // frames
 	Syncs          int64 // fdatasync calls on segments that hold records
 	SyncTime       time.Duration
 	SyncMax        time.Duration

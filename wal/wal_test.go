@@ -13,7 +13,7 @@ import (
 
 // small are options for many short-lived logs.
 func small(fs vfs.FS, dir string) wal.Options {
-	return wal.Options{FS: fs, Dir: dir, SegmentBytes: 64 << 10, SpareSegments: 1, WriteBytesMax: 64 << 10}
+	return wal.AheadBytes(wal.Options{FS: fs, Dir: dir, SegmentBytes: 64 << 10, SpareSegments: 1, WriteBytesMax: 64 << 10}, 4096)
 }
 
 func mustOpen(t testing.TB, o wal.Options) *wal.Log {

@@ -281,6 +281,13 @@ func (f *file) put(p []byte, off int64) (int, error) {
 func (f *file) WriteDirect(p []byte, off int64) (int, error) { return f.WriteAt(p, off) }
 func (f *file) WriteAside(p []byte, off int64) (int, error)  { return f.WriteAt(p, off) }
 
+func (f *file) BeginDirect(p []byte, off int64) error {
+	_, err := f.WriteAt(p, off)
+	return err
+}
+
+func (f *file) EndDirect() error { return nil }
+
 func (f *file) Writev(bufs [][]byte, off int64) (total int64, err error) {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()

@@ -20,20 +20,24 @@ import (
 // keeps its monitor awake, 50,000 times a second; where requests are as many as cores
 // can bear, they pay for it.
 
-// aside is a context of the kernel's with room for one operation. It belongs to
+// asideMax is how many operations a context has room for.
+const asideMax = 16
+
+// aside is a context of the kernel's for some operations at once. It belongs to
 // whoever took it.
 type aside struct {
 	context uintptr
 	event   *os.File // an eventfd
 	number  int      // its descriptor
-	op      iocb
-	done    ioEvent
+	ops     [asideMax]iocb
+	done    [asideMax]ioEvent
 	count   [8]byte
 }
 
 // iocb is struct iocb of linux/aio_abi.h, whose other fields stay zero.
 type iocb struct {
-	_       [2]uint64
+	number  uint64 // comes back in the event
+	_       uint64
 	opcode  uint16
 	_       int16
 	fd      uint32
@@ -47,7 +51,8 @@ type iocb struct {
 
 // ioEvent is struct io_event.
 type ioEvent struct {
-	_      [2]uint64
+	number uint64
+	_      uint64
 	result int64 // bytes, or an errno below zero
 	_      int64
 }
@@ -57,8 +62,8 @@ const (
 	iocbEventFD = 1 // IOCB_FLAG_RESFD
 )
 
-// asides holds the contexts that nobody uses; there are as many as writes were ever
-// under way at once, one for each log, and they stay: to end one takes the kernel
+// asides holds the contexts that nobody uses; there are as many as files were ever
+// written to at once, two for each log, and they stay: to end one takes the kernel
 // milliseconds.
 var asides struct {
 	refused atomic.Bool // by the kernel: there are none here
@@ -98,7 +103,7 @@ func (a *aside) giveBack() {
 
 func newAside() (*aside, error) {
 	a := &aside{}
-	if _, _, errno := unix.Syscall(unix.SYS_IO_SETUP, 1, uintptr(unsafe.Pointer(&a.context)), 0); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_IO_SETUP, asideMax, uintptr(unsafe.Pointer(&a.context)), 0); errno != 0 {
 		return nil, errno
 	}
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
@@ -129,6 +134,37 @@ func (a *aside) try() error {
 	return nil
 }
 
+// start hands operation i over, a write of p at off of fd. If it is false, the kernel
+// took nothing. Where told is set, the eventfd counts its end.
+func (a *aside) start(i, fd int, p []byte, off int64, told bool) bool {
+	a.ops[i] = iocb{number: uint64(i), opcode: iocbPwrite, fd: uint32(fd), buf: uint64(uintptr(unsafe.Pointer(&p[0]))), bytes: uint64(len(p)), off: off}
+	if told {
+		a.ops[i].flags, a.ops[i].eventfd = iocbEventFD, uint32(a.number)
+	}
+	op := &a.ops[i]
+	// To hand it over may block, as on the journal: not a raw call.
+	n, _, errno := unix.Syscall(unix.SYS_IO_SUBMIT, a.context, 1, uintptr(unsafe.Pointer(&op)))
+	return errno == 0 && n == 1
+}
+
+// reap blocks its thread until n operations have ended, whose events are done[:n].
+func (a *aside) reap(n int) error {
+	for got := 0; got < n; {
+		left := uintptr(n - got)
+		c, _, errno := unix.Syscall6(unix.SYS_IO_GETEVENTS, a.context, left, left, uintptr(unsafe.Pointer(&a.done[got])), 0, 0)
+		switch {
+		case errno == unix.EINTR:
+		case errno != 0:
+			return errno
+		case c == 0:
+			return errors.New("io_getevents: no event")
+		default:
+			got += int(c)
+		}
+	}
+	return nil
+}
+
 // pwriteAside is pwrite(2) whose caller's thread does not wait. p must not lie on a
 // stack, which moves: what comes through File never does.
 func pwriteAside(fd int, p []byte, off int64) (int, error) {
@@ -136,45 +172,24 @@ func pwriteAside(fd int, p []byte, off int64) (int, error) {
 	if a == nil {
 		return unix.Pwrite(fd, p, off)
 	}
-	a.op = iocb{opcode: iocbPwrite, fd: uint32(fd), buf: uint64(uintptr(unsafe.Pointer(&p[0]))), bytes: uint64(len(p)), off: off,
-		flags: iocbEventFD, eventfd: uint32(a.number)}
-	op := &a.op
-	// To hand it over may block, as on the journal: not a raw call.
-	n, _, errno := unix.Syscall(unix.SYS_IO_SUBMIT, a.context, 1, uintptr(unsafe.Pointer(&op)))
-	if errno != 0 || n != 1 {
+	if !a.start(0, fd, p, off, true) {
 		a.giveBack()
 		return unix.Pwrite(fd, p, off)
 	}
-	err := a.wait()
+	_, err := io.ReadFull(a.event, a.count[:])
+	if err == nil {
+		err = a.reap(1)
+	}
 	runtime.KeepAlive(p)
 	if err != nil {
 		// The context is lost, for its operation may be under way. What kept us from
 		// waiting is no answer of the disk, so it is not wrapped.
 		return 0, fmt.Errorf("wait for a write aside: %v", err)
 	}
-	result := a.done.result
+	result := a.done[0].result
 	a.giveBack()
 	if result < 0 {
 		return 0, unix.Errno(-result)
 	}
 	return int(result), nil
-}
-
-// wait blocks until the operation has ended.
-func (a *aside) wait() error {
-	if _, err := io.ReadFull(a.event, a.count[:]); err != nil {
-		return err
-	}
-	for {
-		n, _, errno := unix.Syscall6(unix.SYS_IO_GETEVENTS, a.context, 1, 1, uintptr(unsafe.Pointer(&a.done)), 0, 0)
-		switch {
-		case errno == unix.EINTR:
-		case errno != 0:
-			return errno
-		case n != 1:
-			return errors.New("io_getevents: no event")
-		default:
-			return nil
-		}
-	}
 }

@@ -3,6 +3,7 @@ package vfs
 import (
 	"bytes"
 	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -95,5 +96,82 @@ func TestWriteAsideFails(t *testing.T) {
 		if _, err := pwriteAside(c.fd, p, c.off); want == nil || !errors.Is(err, want) {
 			t.Errorf("a write %s: %v, want %v", what, err, want)
 		}
+	}
+}
+
+// What a write of a burst came to must be judged: the rest of a short one is written,
+// one that the file system does not take direct goes through the cache, and an error
+// of the disk comes back.
+func TestBurstEnds(t *testing.T) {
+	name, o := asideFile(t)
+	p := Aligned(3 * DirectAlign)
+	for i := range p {
+		p[i] = byte(1 + i/DirectAlign)
+	}
+	for what, c := range map[string]struct {
+		result  int64
+		written int // bytes at the front that ended leaves to the kernel
+		err     error
+	}{
+		"whole":         {int64(len(p)), len(p), nil},
+		"short":         {DirectAlign, DirectAlign, nil},
+		"odd":           {DirectAlign + 512, DirectAlign, nil},
+		"nothing":       {0, 0, nil},
+		"not direct":    {-int64(unix.EINVAL), 0, nil},
+		"try again":     {-int64(unix.EAGAIN), 0, nil},
+		"broken disk":   {-int64(unix.EIO), len(p), unix.EIO},
+		"no room there": {-int64(unix.ENOSPC), len(p), unix.ENOSPC},
+	} {
+		if err := o.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.ended(p, 0, c.result); !errors.Is(err, c.err) || (err == nil) != (c.err == nil) {
+			t.Errorf("%s: %v, want %v", what, err, c.err)
+		}
+		got, err := os.ReadFile(name)
+		want := append(make([]byte, c.written), p[c.written:]...)
+		if c.written == len(p) {
+			want = nil
+		}
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes in the file, want %d, %v", what, len(got), len(want), err)
+		}
+	}
+}
+
+// An error of the disk must come back from EndDirect, and the burst goes on with the
+// next write.
+func TestBurstFails(t *testing.T) {
+	name, o := asideFile(t)
+	reader, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.direct.fd, reader = reader, o.direct.fd
+	p := Aligned(DirectAlign)
+	begin := o.BeginDirect(p, 0)
+	if err := errors.Join(begin, o.EndDirect()); !errors.Is(err, unix.EBADF) {
+		t.Errorf("a write to a file open for reading: %v", err)
+	}
+	o.direct.fd, reader = reader, o.direct.fd
+	defer unix.Close(reader)
+	if err := errors.Join(o.BeginDirect(p, 0), o.EndDirect()); err != nil {
+		t.Errorf("the write after it: %v", err)
+	}
+}
+
+// Without contexts of the kernel a burst is a row of plain writes.
+func TestBurstRefused(t *testing.T) {
+	_, o := asideFile(t)
+	defer asides.refused.Store(asides.refused.Load())
+	asides.refused.Store(true)
+	p := Aligned(DirectAlign)
+	p[0] = 1
+	got := make([]byte, 1)
+	if err := errors.Join(o.BeginDirect(p, 0), o.EndDirect()); err != nil {
+		t.Error(err)
+	}
+	if _, err := o.ReadAt(got, 0); err != nil || got[0] != 1 {
+		t.Errorf("read %d, %v", got[0], err)
 	}
 }

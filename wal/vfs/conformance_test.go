@@ -27,7 +27,7 @@ func TestConformance(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for what, test := range map[string]func(*testing.T, vfs.FS, string){
-				"names": testNames, "content": testContent, "pieces": testPieces, "sizes": testSizes, "direct": testDirect, "lock": testLock, "random": testRandom,
+				"names": testNames, "content": testContent, "pieces": testPieces, "sizes": testSizes, "direct": testDirect, "burst": testBurst, "lock": testLock, "random": testRandom,
 			} {
 				t.Run(what, func(t *testing.T) {
 					fsys, dir := open(t)
@@ -184,6 +184,32 @@ func testDirect(t *testing.T, fsys vfs.FS, dir string) {
 		}
 	}()
 	f.ReadDirect(got[:vfs.DirectAlign], 512)
+}
+
+// testBurst begins more writes than fit into one context, out of order and twice, with
+// other calls behind each end.
+func testBurst(t *testing.T, fsys vfs.FS, dir string) {
+	f := create(t, fsys, dir+"/f")
+	must(t, f.EndDirect()) // of nothing
+	const pages = 40
+	for round := range 2 {
+		want := make([]byte, 0, pages*vfs.DirectAlign)
+		for i := range pages {
+			want = append(want, bytes.Repeat([]byte{byte(round*pages + i)}, vfs.DirectAlign)...)
+		}
+		from := vfs.Aligned(len(want))
+		copy(from, want)
+		for i := range pages / 2 {
+			at := (i * 7 % (pages / 2)) * 2 * vfs.DirectAlign
+			must(t, f.BeginDirect(from[at:at+2*vfs.DirectAlign], int64(at)))
+		}
+		must(t, f.BeginDirect(nil, 0))
+		must(t, f.EndDirect())
+		must(t, f.Datasync())
+		if c := content(t, fsys, dir+"/f"); c != string(want) {
+			t.Fatalf("round %d: content differs", round)
+		}
+	}
 }
 
 // testPieces writes more pieces than one system call takes.

@@ -278,6 +278,7 @@ type faultyFile struct {
 	f     *Faulty
 	name  string
 	inner File
+	begun error // of a BeginDirect, for EndDirect
 }
 
 func (x *faultyFile) ReadAt(p []byte, off int64) (int, error) {

@@ -127,6 +127,7 @@ type memFile struct {
 	name string
 	// closed is guarded by m.mu.
 	closed bool
+	burst  memBurst
 }
 
 // begin checks a call; m.mu is held.
@@ -244,6 +245,9 @@ func (f *memFile) Close() error {
 	defer f.m.mu.Unlock()
 	if err := f.begin("close", false); err != nil {
 		return err
+	}
+	if f.burst.n > 0 {
+		panic("BUG: vfs: " + f.name + " is closed while direct writes are under way")
 	}
 	f.closed = true
 	return nil

@@ -117,6 +117,7 @@ type osFile struct {
 	f      *os.File
 	fd     int
 	direct direct
+	burst  *burst // nil until the first BeginDirect
 }
 
 func (o *osFile) ReadAt(p []byte, off int64) (int, error)  { return o.f.ReadAt(p, off) }

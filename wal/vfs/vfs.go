@@ -57,6 +57,14 @@ type File interface {
 	// where the system can do that, no thread with it. After an error the write may
 	// still be under way and read p.
 	WriteAside(p []byte, off int64) (n int, err error)
+	// BeginDirect is WriteDirect that may return before p is written: p stays the
+	// file's until EndDirect, and before that what is under way may be neither read
+	// nor synced, nor the file closed. One goroutine at a time begins and ends.
+	BeginDirect(p []byte, off int64) error
+	// EndDirect blocks until all that was begun is written, and returns the first
+	// error, after which a write may still be under way and read its p. Without
+	// anything begun it does nothing.
+	EndDirect() error
 	// ReadDirect is ReadAt past the page cache where the file system can, under
 	// the terms of WriteDirect: what is read once does not push out what is read
 	// often, and costs no page. It sees all that was written before it.

@@ -1,0 +1,113 @@
+package wal_test
+
+import (
+	"errors"
+	"sync"
+	"syscall"
+	"testing"
+
+	"dyno/wal"
+	"dyno/wal/vfs"
+)
+
+// callsOf collects the writes and syncs of the log proper.
+func callsOf(m vfs.FS, fault func(c vfs.Call) vfs.Fault) (vfs.FS, func() []vfs.Call) {
+	var mu sync.Mutex
+	var calls []vfs.Call
+	fsys := vfs.NewFaulty(m, onSegments(func(c vfs.Call) vfs.Fault {
+		if c.Op != vfs.OpWrite && c.Op != vfs.OpDatasync {
+			return vfs.Fault{}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		calls = append(calls, c)
+		return fault(c)
+	}))
+	return fsys, func() []vfs.Call {
+		mu.Lock()
+		defer mu.Unlock()
+		defer func() { calls = nil }()
+		return calls
+	}
+}
+
+func noFault(vfs.Call) vfs.Fault { return vfs.Fault{} }
+
+// TestFrameGoesAhead: of a large frame the first pieces are begun while the rest is
+// laid, each as large as all before it; the head, which holds the flush header, is
+// begun after them, and the sync comes last. A small frame is one write.
+func TestFrameGoesAhead(t *testing.T) {
+	const page = 4096
+	for name, c := range map[string]struct {
+		records []wal.Record
+		want    []vfs.Call // Off counts from the page the frame begins in
+	}{
+		"small": {entries(1, 1, 3, 1, 1000), []vfs.Call{{Off: 0, Len: page}}},
+		"one large record": {entries(1, 1, 2, 1, 10*page), []vfs.Call{
+			// copied in steps of 32 KiB, of which the first fills 7 pages behind the head
+			{Off: page, Len: 7 * page}, {Off: 0, Len: page}, {Off: 8 * page, Len: 3 * page}}},
+		"many records": {entries(1, 1, 12, 1, page-100), []vfs.Call{
+			{Off: page, Len: page}, {Off: 2 * page, Len: page}, {Off: 3 * page, Len: 2 * page},
+			// not the 4 pages that come next, for too little is known to follow them
+			{Off: 0, Len: page}, {Off: 5 * page, Len: 6 * page}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fsys, calls := callsOf(vfs.NewMem(1), noFault)
+			l := mustOpen(t, wal.ConfirmAfter(small(fsys, "/wal"), 1<<40))
+			must(t, do(l, wal.Record{Stream: 2, Kind: wal.KindState, Term: 1}))
+			calls()
+			must(t, do(l, c.records...))
+			got := calls()
+			if n := len(got); n == 0 || got[n-1].Op != vfs.OpDatasync || n-1 != len(c.want) {
+				t.Fatalf("%d writes and a sync: want %d; got %+v", n-1, len(c.want), got)
+			}
+			for i, w := range c.want {
+				if got[i].Off != w.Off || got[i].Len != w.Len {
+					t.Errorf("write %d: %d bytes at %d, want %d at %d", i, got[i].Len, got[i].Off, w.Len, w.Off)
+				}
+			}
+			last := c.records[len(c.records)-1]
+			wantEntries(t, l, 1, 1, last.Index+1, 1, len(last.Data))
+		})
+	}
+}
+
+// TestFailureAhead: a piece that fails, whichever of its frame, ends the log, is not
+// tried again, and takes nothing of what was acknowledged before. Whether its error
+// comes at once or at the end, nothing is under way when the file is closed (which the
+// disk in memory checks).
+func TestFailureAhead(t *testing.T) {
+	for n := range 12 {
+		nth := 1 + n/2
+		m := vfs.NewMem(1)
+		writes := -1 << 30
+		fsys, calls := callsOf(m, func(c vfs.Call) vfs.Fault {
+			if c.Op != vfs.OpWrite {
+				return vfs.Fault{}
+			}
+			if writes++; writes == nth {
+				return vfs.Fault{Err: syscall.EIO, Short: int64(n%2) * 512} // a short one fails at once
+			}
+			return vfs.Fault{}
+		})
+		l := mustOpen(t, wal.ConfirmAfter(small(fsys, "/wal"), 1<<40))
+		must(t, do(l, entries(1, 1, 4, 1, 1000)...))
+		calls() // their lock orders this goroutine before the next write
+		writes = 0
+		if err := do(l, entries(1, 4, 16, 1, 3990)...); !errors.Is(err, wal.ErrFailed) || !errors.Is(err, syscall.EIO) {
+			t.Fatalf("piece %d: %v", nth, err)
+		}
+		for i, c := range calls() {
+			if c.Op == vfs.OpDatasync {
+				t.Errorf("piece %d: call %d behind the failure is a sync", nth, i)
+			}
+		}
+		wantEntries(t, l, 1, 1, 4, 1, 1000)
+		if err := l.Close(); !errors.Is(err, wal.ErrFailed) {
+			t.Errorf("piece %d: close: %v", nth, err)
+		}
+		l = mustOpen(t, small(m, "/wal"))
+		wantEntries(t, l, 1, 1, 4, 1, 1000)
+		must(t, l.Close())
+	}
+}

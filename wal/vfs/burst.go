@@ -1,0 +1,137 @@
+package vfs
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+)
+
+// burst is what BeginDirect has under way in one file. It belongs to whoever calls
+// BeginDirect and EndDirect.
+type burst struct {
+	a      *aside // nil: nothing is under way
+	n      int
+	writes [asideMax]beginning
+}
+
+// beginning is a write that was begun.
+type beginning struct {
+	p   []byte
+	off int64
+}
+
+// begin hands the write over, or is false where there is no context or no room in it.
+func (b *burst) begin(fd int, p []byte, off int64) bool {
+	if b.n == asideMax {
+		return false
+	}
+	if b.a == nil {
+		if b.a = takeAside(); b.a == nil {
+			return false
+		}
+	}
+	if !b.a.start(b.n, fd, p, off, false) {
+		return false
+	}
+	b.writes[b.n] = beginning{p, off}
+	b.n++
+	return true
+}
+
+func (o *osFile) BeginDirect(p []byte, off int64) error {
+	misaligned(p, off)
+	if fd := o.directFD(); fd >= 0 && len(p) > 0 {
+		if o.burst == nil {
+			o.burst = &burst{}
+		}
+		if o.burst.begin(fd, p, off) {
+			return nil
+		}
+	}
+	_, err := o.WriteDirect(p, off)
+	return err
+}
+
+func (o *osFile) EndDirect() error {
+	b := o.burst
+	if b == nil || b.a == nil {
+		return nil
+	}
+	a, n := b.a, b.n
+	b.a, b.n = nil, 0
+	if err := a.reap(n); err != nil {
+		// The context is lost, as in pwriteAside, and the writes keep their memory.
+		o.burst = nil
+		return fmt.Errorf("wait for direct writes: %v", err)
+	}
+	var first error
+	for _, e := range a.done[:n] {
+		w := &b.writes[e.number]
+		if err := o.ended(w.p, w.off, e.result); first == nil {
+			first = err
+		}
+		w.p = nil
+	}
+	a.giveBack()
+	return first
+}
+
+// ended judges a write by its result and goes on with what it left.
+func (o *osFile) ended(p []byte, off, result int64) error {
+	switch errno := unix.Errno(max(0, -result)); {
+	case result == int64(len(p)):
+		return nil
+	case result < 0 && errno != unix.EINVAL && errno != unix.EINTR && errno != unix.EAGAIN:
+		return &fs.PathError{Op: "pwrite", Path: o.f.Name(), Err: errno}
+	}
+	done := max(0, result) / DirectAlign * DirectAlign
+	_, err := o.WriteDirect(p[done:], off+done)
+	return err
+}
+
+// memBurst is what BeginDirect has under way in one file of a Mem: every second
+// write arrives at once, the others with EndDirect.
+type memBurst struct {
+	n     int // under way, as the caller sees it
+	begun []beginning
+}
+
+func (f *memFile) BeginDirect(p []byte, off int64) error {
+	misaligned(p, off)
+	if f.burst.n++; f.burst.n%2 == 0 {
+		f.burst.begun = append(f.burst.begun, beginning{p, off})
+		return nil
+	}
+	_, err := f.WriteAt(p, off)
+	return err
+}
+
+func (f *memFile) EndDirect() error {
+	var errs []error
+	for _, b := range f.burst.begun {
+		_, err := f.WriteAt(b.p, b.off)
+		errs = append(errs, err)
+	}
+	f.burst = memBurst{}
+	return errors.Join(errs...)
+}
+
+// BeginDirect keeps an error for EndDirect, where a disk would tell it, but that of a
+// short write.
+func (x *faultyFile) BeginDirect(p []byte, off int64) error {
+	n, err := x.writeDirect(p, off, func(p []byte, off int64) (int, error) { return len(p), x.inner.BeginDirect(p, off) })
+	if n > 0 {
+		return err
+	}
+	x.begun = cmp.Or(x.begun, err)
+	return nil
+}
+
+func (x *faultyFile) EndDirect() error {
+	err := cmp.Or(x.begun, x.inner.EndDirect())
+	x.begun = nil
+	return err
+}
