@@ -31,7 +31,7 @@ type CompareConfig struct {
 	Micro  bool          // the work of one process instead of three brokers under load
 	Looks  []int         // numbers of blocks after which it is judged, ascending: 12
 	Nulls  int           // blocks of base against base, mixed in; none
-	Warmup time.Duration // of a run with brokers: 1 s
+	Warmup time.Duration // of a run with brokers: 3 s
 	Window time.Duration // timed, at the fixed rate: 4 s
 	Config string        // a file with settings of all brokers, as `dyno up --config` takes it; not with Micro
 	Seed   uint64        // of all coins: drawn
@@ -75,7 +75,7 @@ const (
 func (c *CompareConfig) setDefaults() {
 	c.Repo = cmp.Or(c.Repo, ".")
 	c.pkg = cmp.Or(c.pkg, "./cmd/dyno")
-	c.Warmup = cmp.Or(c.Warmup, time.Second)
+	c.Warmup = cmp.Or(c.Warmup, 3*time.Second)
 	c.Window = cmp.Or(c.Window, 4*time.Second)
 	pause := confirmPause
 	if c.Micro {

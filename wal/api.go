@@ -52,8 +52,9 @@ type Append struct {
 	// until then; afterwards the Append may be used again.
 	Done func(error)
 
-	sums  []uint32             // crc32c of each record's Data; set by Submit, but for large ones (sumsLate)
+	sums  []uint32             // crc32c of each record's Data; set by Submit
 	few   [4]uint32            // backs sums of a small Append
+	late  bool                 // the flusher takes the checksum of the only record; set by Submit
 	bytes int64                // what Records take in a segment; set by Submit
 	op    func(*flusher) error // the log's own work; nil for a caller's submission
 }

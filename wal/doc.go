@@ -76,9 +76,8 @@
 //
 // # Frames
 //
-// What goes to the disk together is a frame: a flush record, then the records. A
-// large one goes in several writes side by side, so before its sync any part of it
-// may be there.
+// What goes to the disk together is a frame: a flush record, then the records. It may
+// go in several writes side by side, so before its sync any part of it may be there.
 //
 //	index, term   the promise: all before byte index of segment term was durable
 //	              before this frame was written

@@ -52,7 +52,7 @@ type flusher struct {
 	data  int64    // payload bytes in it
 	ahead ahead    // what of it goes to the disk already; zero: nothing
 
-	coming int64 // bytes taken from the queue and not laid yet
+	alone bool // what was taken from the queue is one record: nobody else waits
 
 	vote  [voteBytes]byte // scratch of lay
 	stall *time.Timer     // tells of a sync that hangs
@@ -108,10 +108,7 @@ func (w *flusher) run() {
 			w.confirm()
 			continue
 		}
-		w.coming = 0
-		for _, a := range set {
-			w.coming += a.bytes
-		}
+		w.alone = len(set) == 1 && len(set[0].Records) == 1 && !w.l.opts.Buffered
 		for _, a := range set {
 			w.add(a)
 		}

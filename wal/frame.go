@@ -41,6 +41,8 @@ type head struct {
 	stream  uint64
 	index   uint64
 	term    uint64
+
+	summed bool // dataSum is taken; not part of what is written
 }
 
 func align(n int64) int64 { return (n + alignBytes - 1) &^ (alignBytes - 1) }

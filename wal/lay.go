@@ -7,7 +7,7 @@ import (
 
 // add lays one submission into frames.
 func (w *flusher) add(a *Append) {
-	err, coming := w.l.Err(), w.coming-a.bytes
+	err := w.l.Err()
 	switch {
 	case err != nil:
 	case a.op != nil:
@@ -18,7 +18,6 @@ func (w *flusher) add(a *Append) {
 	default:
 		err = w.addRecords(a)
 	}
-	w.coming = coming
 	w.l.counters.submissions.Add(1)
 	w.acks = append(w.acks, ack{a, err})
 	w.room += a.bytes
@@ -31,8 +30,7 @@ func (w *flusher) addRecords(a *Append) error {
 	}
 	for i := range a.Records {
 		r := &a.Records[i]
-		w.coming -= recordBytes(payloadBytes(r))
-		h := head{dataSum: a.sums[i], kind: r.Kind, typ: r.Type, stream: r.Stream, index: r.Index, term: r.Term}
+		h := head{dataSum: a.sums[i], summed: !a.late, kind: r.Kind, typ: r.Type, stream: r.Stream, index: r.Index, term: r.Term}
 		if err := w.lay(&h, r.Data, r.Vote, a.Reserve); err != nil {
 			return err
 		}
@@ -150,12 +148,12 @@ func payloadBytes(r *Record) int {
 }
 
 // lay puts one record into the frame, flushing and changing segments as needed.
-// It sets h.size, and the checksum of a state record, whose payload is the vote, and
-// of a payload that Submit left to it (sumsLate); otherwise h.dataSum is that of data.
+// It sets h.size, and unless h.summed is set the checksum; a state record's payload is
+// the vote.
 func (w *flusher) lay(h *head, data []byte, vote uint64, reserve bool) error {
 	if h.kind == KindState {
 		binary.LittleEndian.PutUint64(w.vote[:], vote)
-		data, h.dataSum = w.vote[:], sum(w.vote[:])
+		data, h.dataSum, h.summed = w.vote[:], sum(w.vote[:]), true
 	}
 	n := len(data)
 	if err := w.open(n, reserve); err != nil {
@@ -163,27 +161,19 @@ func (w *flusher) lay(h *head, data []byte, vote uint64, reserve bool) error {
 	}
 	h.size = uint32(n)
 	pos, total := w.pos+w.bytes, recordBytes(n)
-	copies, late := w.copies(total), h.kind == KindEntry && w.l.opts.sumsLate(n)
-	if late && (!copies || w.bytes > flushBytes) {
-		h.dataSum, late = sum(data), false // the header may go ahead, so it must be whole
-	}
 	at := w.take(headBytes)
-	if !late {
-		h.put(at, w.seg.segKey, pos)
-	}
-	if copies {
-		dataSum, err := w.copyIn(data, late)
-		if err != nil {
+	if w.copies(total) {
+		if err := w.copyIn(h, data); err != nil {
 			return err
-		}
-		if late {
-			h.dataSum = dataSum
-			h.put(at, w.seg.segKey, pos)
 		}
 	} else {
 		w.lend()
 		w.iov = append(w.iov, data)
+		if !h.summed {
+			h.dataSum = sum(data)
+		}
 	}
+	h.put(at, w.seg.segKey, pos)
 	clear(w.take(int(total) - headBytes - n))
 	w.bytes += total
 	w.data += int64(n)

@@ -111,6 +111,9 @@ func (d *load) some(id, at uint64) []wal.Record {
 	size := 600
 	if d.rng.IntN(8) == 0 {
 		size = d.rng.IntN(9000)
+		if n == 1 {
+			size *= 4 // large enough to go ahead
+		}
 	}
 	return entries(id, at, at+uint64(n), d.term, size)
 }

@@ -100,13 +100,13 @@ func (l *Log) Submit(a *Append) error {
 }
 
 // check validates a and takes the checksums of its payloads, here and not on
-// the flusher: submitters are many and wait anyway.
+// the flusher (but see sumsLate): submitters are many and wait anyway.
 func (l *Log) check(a *Append) error {
 	if l.opts.ReadOnly {
 		return ErrReadOnly
 	}
 	limit := int(l.RecordBytesMax())
-	a.sums, a.bytes = a.sums[:0], 0
+	a.sums, a.bytes, a.late = a.sums[:0], 0, l.sumsLate(a)
 	if cap(a.sums) < len(a.Records) {
 		if a.sums = a.few[:0]; len(a.Records) > len(a.few) {
 			a.sums = make([]uint32, 0, len(a.Records))
@@ -120,8 +120,8 @@ func (l *Log) check(a *Append) error {
 		if len(r.Data) > limit {
 			return fmt.Errorf("entry %d of stream %d has %d bytes, at most %d fit: %w", r.Index, r.Stream, len(r.Data), limit, ErrTooLarge)
 		}
-		if l.opts.sumsLate(len(r.Data)) {
-			a.sums = append(a.sums, 0) // the flusher's work
+		if a.late {
+			a.sums = append(a.sums, 0)
 		} else {
 			a.sums = append(a.sums, sum(r.Data))
 		}

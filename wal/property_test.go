@@ -66,7 +66,11 @@ func (p *pair) apply(t *rapid.T, rs ...wal.Record) {
 func (p *pair) Append(t *rapid.T) {
 	id, _, last := p.pick(t)
 	n := rapid.Uint64Range(1, 20).Draw(t, "n")
-	p.apply(t, entries(id, last+1, last+1+n, p.term, rapid.IntRange(0, 4000).Draw(t, "size"))...)
+	most := 4000
+	if n == 1 {
+		most = 40_000 // large enough to go ahead
+	}
+	p.apply(t, entries(id, last+1, last+1+n, p.term, rapid.IntRange(0, most).Draw(t, "size"))...)
 }
 
 func (p *pair) Overwrite(t *rapid.T) {

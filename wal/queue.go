@@ -76,6 +76,13 @@ func (q *queue) nudge() {
 	q.work.Signal()
 }
 
+// idle says whether everything that was put is written.
+func (q *queue) idle() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes == 0
+}
+
 // written gives room back and says whether something waits.
 func (q *queue) written(bytes int64) (more bool) {
 	q.mu.Lock()

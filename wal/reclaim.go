@@ -107,7 +107,7 @@ func (l *Log) move(id uint64, locs []loc) error {
 				continue
 			}
 			r := &recs[i]
-			h := head{dataSum: sum(r.Data), kind: kindMoved, typ: r.Type, stream: id, index: r.Index, term: r.Term}
+			h := head{dataSum: sum(r.Data), summed: true, kind: kindMoved, typ: r.Type, stream: id, index: r.Index, term: r.Term}
 			if err := w.lay(&h, r.Data, 0, true); err != nil {
 				return err
 			}

@@ -64,7 +64,7 @@ func addCompareFlags(cmd *cobra.Command, fl *compareFlags) {
 	f := cmd.Flags()
 	f.BoolVar(&fl.cfg.Micro, "micro", false, "measure parts of one process: a block in seconds")
 	f.DurationVar(&fl.cfg.Window, "window", 0, "timed window of a run at the fixed rate (default 4s)")
-	f.DurationVar(&fl.cfg.Warmup, "warmup", 0, "load before each window (default 1s)")
+	f.DurationVar(&fl.cfg.Warmup, "warmup", 0, "load before each window (default 3s)")
 	addConfigFlag(cmd, &fl.cfg.Config)
 	f.Uint64Var(&fl.cfg.Seed, "seed", 0, "of all coins (default drawn, and printed)")
 	addLimitFlags(cmd, &fl.cfg.Limits)
