@@ -54,7 +54,7 @@ type Append struct {
 
 	sums  []uint32             // crc32c of each record's Data; set by Submit
 	few   [4]uint32            // backs sums of a small Append
-	late  bool                 // the flusher takes the checksum of the only record; set by Submit
+	late  bool                 // the flusher takes the checksum of the first record; set by Submit
 	bytes int64                // what Records take in a segment; set by Submit
 	op    func(*flusher) error // the log's own work; nil for a caller's submission
 }

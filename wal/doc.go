@@ -109,7 +109,8 @@
 //	    does not count, and after its last reader left.
 //	I7  Sequence numbers grow and are never used twice, not even for a segment
 //	    that no record ever reached.
-//	I8  At most one goroutine writes, and it writes the bytes of the log in order.
+//	I8  At most one goroutine writes, frame after frame: the bytes of one in any order,
+//	    all of them before its sync and before the next one.
 //
 // What is assumed of the disk: fdatasync means it; a sector of 512 bytes is
 // written whole or not at all; writing a sector does not harm its neighbours.

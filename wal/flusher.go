@@ -52,7 +52,7 @@ type flusher struct {
 	data  int64    // payload bytes in it
 	ahead ahead    // what of it goes to the disk already; zero: nothing
 
-	alone bool // what was taken from the queue is one record: nobody else waits
+	goesAhead bool // what was taken from the queue is one submission, a lone large record
 
 	vote  [voteBytes]byte // scratch of lay
 	stall *time.Timer     // tells of a sync that hangs
@@ -108,7 +108,7 @@ func (w *flusher) run() {
 			w.confirm()
 			continue
 		}
-		w.alone = len(set) == 1 && len(set[0].Records) == 1 && !w.l.opts.Buffered
+		w.goesAhead = len(set) == 1 && w.l.opts.lone(set[0])
 		for _, a := range set {
 			w.add(a)
 		}
@@ -220,13 +220,13 @@ func (w *flusher) keepPage(end int64) {
 	}
 	at := len(w.page)
 	w.page = w.page[:at+int(need)]
-	into, ahead := w.page[at:], end-w.pos // ahead: frame bytes from this piece on
+	into, left := w.page[at:], end-w.pos // left: frame bytes from this piece on
 	for _, piece := range w.iov {
-		piece = piece[:min(int64(len(piece)), ahead)]
-		if skip := ahead - int64(len(into)); skip < int64(len(piece)) {
+		piece = piece[:min(int64(len(piece)), left)]
+		if skip := left - int64(len(into)); skip < int64(len(piece)) {
 			into = into[copy(into, piece[skip:]):]
 		}
-		ahead -= int64(len(piece))
+		left -= int64(len(piece))
 	}
 }
 

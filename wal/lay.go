@@ -30,7 +30,7 @@ func (w *flusher) addRecords(a *Append) error {
 	}
 	for i := range a.Records {
 		r := &a.Records[i]
-		h := head{dataSum: a.sums[i], summed: !a.late, kind: r.Kind, typ: r.Type, stream: r.Stream, index: r.Index, term: r.Term}
+		h := head{dataSum: a.sums[i], summed: i > 0 || !a.late, kind: r.Kind, typ: r.Type, stream: r.Stream, index: r.Index, term: r.Term}
 		if err := w.lay(&h, r.Data, r.Vote, a.Reserve); err != nil {
 			return err
 		}

@@ -120,7 +120,7 @@ func (l *Log) check(a *Append) error {
 		if len(r.Data) > limit {
 			return fmt.Errorf("entry %d of stream %d has %d bytes, at most %d fit: %w", r.Index, r.Stream, len(r.Data), limit, ErrTooLarge)
 		}
-		if a.late {
+		if a.late && i == 0 {
 			a.sums = append(a.sums, 0)
 		} else {
 			a.sums = append(a.sums, sum(r.Data))

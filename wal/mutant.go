@@ -12,7 +12,7 @@ const (
 
 	// What only costs: the exact counters of the gate must notice.
 	mutTwoSyncs  // each fdatasync is made twice
-	mutTwoWrites // a frame is written in two pieces
+	mutTwoWrites // a frame is written in two pieces, unless it went ahead
 
 	// What only waits: the times of the gate must notice.
 	mutLockedSync // nothing can be submitted during a sync

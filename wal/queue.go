@@ -76,7 +76,8 @@ func (q *queue) nudge() {
 	q.work.Signal()
 }
 
-// idle says whether everything that was put is written.
+// idle says whether no bytes of a submission are on their way. The log's own work has
+// none.
 func (q *queue) idle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -184,7 +185,14 @@ func TestNumbersRunOut(t *testing.T) {
 	root := t.TempDir()
 	now := time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)
 	var ids []string
-	for range numbersMax {
+	for n := 1; n <= numbersMax; n++ {
+		if n > 12 && n < 98 || n > 101 && n < numbersMax-1 {
+			ids = append(ids, fmt.Sprintf("20260304.%02d-x", n))
+			if err := os.Mkdir(filepath.Join(root, ids[n-1]), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
 		d, err := Create(root, "x", now)
 		if err != nil {
 			t.Fatal(err)
@@ -194,13 +202,10 @@ func TestNumbersRunOut(t *testing.T) {
 	if !slices.IsSortedFunc(ids, CompareIDs) {
 		t.Error("the order of the ids is not that in which they were made")
 	}
-	for _, id := range []string{ids[8], ids[98], ids[99], ids[998]} {
-		if !idForm.MatchString(id) {
-			t.Errorf("%s is not the form of an id", id)
+	for n, want := range map[int]string{9: "20260304.09-x", 10: "20260304.10-x", 99: "20260304.99-x", 100: "20260304.100-x", 999: "20260304.999-x"} {
+		if id := ids[n-1]; id != want || !idForm.MatchString(id) {
+			t.Errorf("number %d is %s, want %s", n, id, want)
 		}
-	}
-	if want := "20260304.100-x"; ids[99] != want {
-		t.Errorf("number 100 is %s, want %s", ids[99], want)
 	}
 	if _, err := Create(root, "y", now); !errors.Is(err, ErrFull) {
 		t.Errorf("got %v, want ErrFull", err)

@@ -14,7 +14,7 @@ const Schema = "dyno.run/1"
 // Run is one result: everything that is needed to repeat it and to judge it.
 type Run struct {
 	Schema string `json:"schema"`
-	ID     string `json:"id"`   // YYYYMMDD.NN-name, the directory's name
+	ID     string `json:"id"`   // YYYYMMDD.NN-name, the directory's name; from 100 on NNN
 	Kind   string `json:"kind"` // KindSuite, KindExperiment or KindComparison
 	// Question and Expectation were written before the run started.
 	Question    string         `json:"question"`

@@ -38,7 +38,7 @@ func (r *Run) checkHead() error {
 	case r.Schema != Schema:
 		return fmt.Errorf("%w: %q", ErrSchema, r.Schema)
 	case !idForm.MatchString(r.ID):
-		return invalid("id %q is not YYYYMMDD.NN-name", r.ID)
+		return invalid("id %q is not YYYYMMDD.NN-name or YYYYMMDD.NNN-name", r.ID)
 	case r.Kind != KindSuite && r.Kind != KindExperiment && r.Kind != KindComparison:
 		return invalid("kind %q", r.Kind)
 	case r.Question == "" || r.Expectation == "":

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -139,24 +140,33 @@ func TestBurstEnds(t *testing.T) {
 	}
 }
 
-// An error of the disk must come back from EndDirect, and the burst goes on with the
-// next write.
+// An error of the disk must come back from EndDirect, that of the write it belongs to,
+// and the burst goes on with the next one.
 func TestBurstFails(t *testing.T) {
-	name, o := asideFile(t)
-	reader, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
+	_, o := asideFile(t)
+	p := Aligned(3 * DirectAlign)
+	for i := range p {
+		p[i] = byte(1 + i/DirectAlign)
 	}
-	o.direct.fd, reader = reader, o.direct.fd
-	p := Aligned(DirectAlign)
-	begin := o.BeginDirect(p, 0)
-	if err := errors.Join(begin, o.EndDirect()); !errors.Is(err, unix.EBADF) {
-		t.Errorf("a write to a file open for reading: %v", err)
+	page := func(i int) []byte { return p[i*DirectAlign : (i+1)*DirectAlign] }
+	const beyond = 1 << 62 // what any file system can hold
+	for i, off := range []int64{0, beyond, DirectAlign} {
+		if err := o.BeginDirect(page(i), off); err != nil {
+			t.Fatalf("write %d was not begun: %v", i, err)
+		}
 	}
-	o.direct.fd, reader = reader, o.direct.fd
-	defer unix.Close(reader)
-	if err := errors.Join(o.BeginDirect(p, 0), o.EndDirect()); err != nil {
+	if o.burst.n != 3 {
+		t.Fatalf("%d writes are under way, want 3", o.burst.n)
+	}
+	if err := o.EndDirect(); !errors.Is(err, unix.EFBIG) {
+		t.Errorf("a write at %d: %v", int64(beyond), err)
+	}
+	if err := errors.Join(o.BeginDirect(page(1), 2*DirectAlign), o.EndDirect()); err != nil {
 		t.Errorf("the write after it: %v", err)
+	}
+	got := make([]byte, 3*DirectAlign)
+	if _, err := o.ReadAt(got, 0); err != nil || !bytes.Equal(got, slices.Concat(page(0), page(2), page(1))) {
+		t.Errorf("other bytes than were written, %v", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +24,8 @@ type beginning struct {
 	off int64
 }
 
-// begin hands the write over, or is false where there is no context or no room in it.
+// begin hands the write over, or is false where there is no context, no room in it, or
+// the kernel refuses the write.
 func (b *burst) begin(fd int, p []byte, off int64) bool {
 	if b.n == asideMax {
 		return false
@@ -39,6 +41,13 @@ func (b *burst) begin(fd int, p []byte, off int64) bool {
 	b.writes[b.n] = beginning{p, off}
 	b.n++
 	return true
+}
+
+// lost keeps the memory of writes whose end nobody will hear of: used anew, it would go
+// to the disk in their place.
+var lost struct {
+	mu     sync.Mutex
+	bursts []*burst // guarded by mu
 }
 
 func (o *osFile) BeginDirect(p []byte, off int64) error {
@@ -63,7 +72,10 @@ func (o *osFile) EndDirect() error {
 	a, n := b.a, b.n
 	b.a, b.n = nil, 0
 	if err := a.reap(n); err != nil {
-		// The context is lost, as in pwriteAside, and the writes keep their memory.
+		// The context is lost, as in pwriteAside, and the kernel may still read.
+		lost.mu.Lock()
+		defer lost.mu.Unlock()
+		lost.bursts = append(lost.bursts, b)
 		o.burst = nil
 		return fmt.Errorf("wait for direct writes: %v", err)
 	}
@@ -107,6 +119,14 @@ func (f *memFile) BeginDirect(p []byte, off int64) error {
 	}
 	_, err := f.WriteAt(p, off)
 	return err
+}
+
+// atRest panics where what was begun has not ended: on a real disk that would show now
+// and then.
+func (f *memFile) atRest(what string) {
+	if f.burst.n > 0 {
+		panic("BUG: vfs: " + f.name + " is " + what + " while direct writes are under way")
+	}
 }
 
 func (f *memFile) EndDirect() error {

@@ -22,7 +22,7 @@ const (
 	OpLock
 	OpFree
 	OpRead  // and ReadDirect
-	OpWrite // WriteAt, Writev, WriteDirect and WriteAside
+	OpWrite // WriteAt, Writev, WriteDirect, WriteAside and BeginDirect
 	OpDatasync
 	OpTruncate
 	OpAllocate

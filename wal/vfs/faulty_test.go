@@ -16,6 +16,9 @@ func TestFaults(t *testing.T) {
 	}{
 		"write": {vfs.OpWrite, func(_ vfs.FS, f vfs.File) error { _, err := f.WriteAt([]byte("x"), 0); return err }},
 		"zeros": {vfs.OpWrite, func(_ vfs.FS, f vfs.File) error { return vfs.Zeros(f, 0, vfs.DirectAlign) }},
+		"begun": {vfs.OpWrite, func(_ vfs.FS, f vfs.File) error {
+			return errors.Join(f.BeginDirect(vfs.Aligned(vfs.DirectAlign), 0), f.EndDirect())
+		}},
 		"sync":  {vfs.OpDatasync, func(_ vfs.FS, f vfs.File) error { return f.Datasync() }},
 		"alloc": {vfs.OpAllocate, func(_ vfs.FS, f vfs.File) error { return f.Allocate(0, 10) }},
 		"cut":   {vfs.OpTruncate, func(_ vfs.FS, f vfs.File) error { return f.Truncate(0) }},

@@ -57,8 +57,9 @@ type File interface {
 	// where the system can do that, no thread with it. After an error the write may
 	// still be under way and read p.
 	WriteAside(p []byte, off int64) (n int, err error)
-	// BeginDirect is WriteDirect that may return before p is written: p stays the
-	// file's until EndDirect, and before that what is under way may be neither read
+	// BeginDirect is WriteDirect that may return before p is written, where the system
+	// can do that. EndDirect is owed after it, after an error too: p stays the file's
+	// until then, and before that what is under way may be neither read
 	// nor synced, nor the file closed. One goroutine at a time begins and ends.
 	BeginDirect(p []byte, off int64) error
 	// EndDirect blocks until all that was begun is written, and returns the first
