@@ -137,6 +137,20 @@ func TestAheadReadsBack(t *testing.T) {
 	})
 }
 
+// TestFirstRecordGoesAhead: of a record behind a large one nothing goes ahead, though
+// enough of both is laid and enough to come, for its header is not in the head.
+func TestFirstRecordGoesAhead(t *testing.T) {
+	o := wal.Options{FS: vfs.NewMem(1), Dir: "/wal", SegmentBytes: 1 << 20, SpareSegments: 1, WriteBytesMax: 1 << 20}
+	l := mustOpen(t, o)
+	must(t, do(l, entry(1, 1, 1, 310<<10), entry(2, 1, 1, 120<<10)))
+	for range 2 {
+		wantEntries(t, l, 1, 1, 2, 1, 310<<10)
+		wantEntries(t, l, 2, 1, 2, 1, 120<<10)
+		must(t, l.Close())
+		l = mustOpen(t, o)
+	}
+}
+
 // TestFailureAhead: a piece that fails, whichever of its frame, ends the log, is not
 // tried again, and takes nothing of what was acknowledged before. Whether its error
 // comes at once or at the end, nothing is under way when the file is closed (which the

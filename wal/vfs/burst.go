@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -105,38 +106,45 @@ func (o *osFile) ended(p []byte, off, result int64) error {
 }
 
 // memBurst is what BeginDirect has under way in one file of a Mem: every second
-// write arrives at once, the others with EndDirect.
+// write arrives at once, the others with EndDirect. All are held against what was begun:
+// a disk may read them early or late.
 type memBurst struct {
-	n     int // under way, as the caller sees it
 	begun []beginning
+	as    [][]byte // what each of begun was then
 }
 
 func (f *memFile) BeginDirect(p []byte, off int64) error {
 	misaligned(p, off)
-	if f.burst.n++; f.burst.n%2 == 0 {
-		f.burst.begun = append(f.burst.begun, beginning{p, off})
+	b := &f.burst
+	b.begun, b.as = append(b.begun, beginning{p, off}), append(b.as, bytes.Clone(p))
+	if len(b.begun)%2 == 0 {
 		return nil
 	}
 	_, err := f.WriteAt(p, off)
 	return err
 }
 
-// atRest panics where what was begun has not ended: on a real disk that would show now
-// and then.
-func (f *memFile) atRest(what string) {
-	if f.burst.n > 0 {
-		panic("BUG: vfs: " + f.name + " is " + what + " while direct writes are under way")
-	}
-}
-
 func (f *memFile) EndDirect() error {
 	var errs []error
-	for _, b := range f.burst.begun {
-		_, err := f.WriteAt(b.p, b.off)
-		errs = append(errs, err)
+	for i, w := range f.burst.begun {
+		if !bytes.Equal(w.p, f.burst.as[i]) {
+			panic("BUG: vfs: what was begun to be written to " + f.name + " was changed before the end")
+		}
+		if i%2 == 1 {
+			_, err := f.WriteAt(w.p, w.off)
+			errs = append(errs, err)
+		}
 	}
 	f.burst = memBurst{}
 	return errors.Join(errs...)
+}
+
+// atRest panics where what was begun has not ended: on a real disk that would show now
+// and then.
+func (f *memFile) atRest(what string) {
+	if len(f.burst.begun) > 0 {
+		panic("BUG: vfs: " + f.name + " is " + what + " while direct writes are under way")
+	}
 }
 
 // BeginDirect keeps an error for EndDirect, where a disk would tell it, but that of a
