@@ -67,8 +67,8 @@ func (w *flusher) copyIn(h *head, data []byte) error {
 }
 
 // goAhead begins to write the whole pages that are laid and not under way, if they are
-// as many as all that went before and half as many bytes are still to come: so a large
-// record has few pieces, and none is followed by nothing.
+// Options.aheadBytes and as many as all that went before, and half as many bytes are
+// still to come: so a large record has few pieces, and none is followed by nothing.
 func (w *flusher) goAhead(coming int) error {
 	a := w.ahead
 	if a.to == 0 {

@@ -37,9 +37,8 @@ func callsOf(m vfs.FS, fault func(c vfs.Call) vfs.Fault) (vfs.FS, func() []vfs.C
 func noFault(vfs.Call) vfs.Fault { return vfs.Fault{} }
 
 // TestFrameGoesAhead: of a lone large record the first pieces are begun while the rest
-// is copied, each as large as all before it; the head, which holds the
-// flush header, is begun after them, and the sync comes last. Any other frame is one
-// write.
+// is copied, each as large as all before it; the head, which holds the flush header, is
+// begun after them, and the sync comes last. Any other frame is one write.
 func TestFrameGoesAhead(t *testing.T) {
 	const page = 4096
 	for name, c := range map[string]struct {
